@@ -1,0 +1,224 @@
+"""A batch: ids and pointers, no padding, work that depends on the user alone once per user."""
+
+from dataclasses import dataclass, fields, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from thaw.data import Dataset, Group, Layout
+from thaw.tables.vocabularies import FIRST, UNKNOWN
+
+# The bits of the number that two rows share when the model sees the same user: from low to high
+# how much behavior is visible, the user, whether behavior was hidden, whether none is visible.
+POINTER_BITS, USER_BITS = 30, 31
+
+
+@dataclass(frozen=True)
+class Fields:
+    """The fields of one role.
+
+    Attributes:
+        index: [B, n] int64, each field's place among the batch's table rows.
+        scale: [B, n] float or None: a dense field's value, 1 for ids; None where all are ids.
+    """
+
+    index: Tensor
+    scale: Tensor | None
+
+
+@dataclass(frozen=True)
+class Batch:
+    """One batch of B rows by U distinct users with N events in view.
+
+    A user stands once for each state in which the batch shows it: with the behavior before one
+    time, or with that before another. Old users come first, new ones (Eq. 9) last.
+
+    Attributes:
+        rows: [R] int64, the rows of the embedding table that the batch touches, each once.
+        attributes: [U, n_a] the users' attributes.
+        context: [B, n_c] the context.
+        target: [B, n_t] the target items.
+        events: [N, n_f] int64 places among `rows` of the events' fields, oldest first.
+        actions: [N] int64 places of the events' actions, or None where there are none.
+        offsets: [U_old + 1] int64, where each old user's events begin.
+        user: [B] int64, each row's user.
+        labels: [B, tasks] float.
+    """
+
+    rows: Tensor
+    attributes: Fields
+    context: Fields
+    target: Fields
+    events: Tensor
+    actions: Tensor | None
+    offsets: Tensor
+    user: Tensor
+    labels: Tensor
+
+    @property
+    def size(self) -> int:
+        """B, the number of rows."""
+        return len(self.user)
+
+    @property
+    def num_users(self) -> int:
+        """U, the number of distinct users."""
+        return len(self.attributes.index)
+
+    @property
+    def num_old(self) -> int:
+        """How many of the users are old: have visible behavior."""
+        return len(self.offsets) - 1
+
+    @property
+    def is_new(self) -> Tensor:
+        """[B] bool, the flag of Eq. 9."""
+        return self.user >= self.num_old
+
+    def to(self, device: torch.device) -> "Batch":
+        """The batch on a device."""
+        return replace(self, **{field.name: _to(getattr(self, field.name), device) for field in fields(self)})  # fmt: skip
+
+
+def _to(value: Tensor | Fields | None, device: torch.device) -> Tensor | Fields | None:
+    if isinstance(value, Fields):
+        scale = None if value.scale is None else value.scale.to(device, non_blocking=True)
+        return Fields(value.index.to(device, non_blocking=True), scale)
+    return None if value is None else value.to(device, non_blocking=True)
+
+
+@dataclass(frozen=True)
+class Rows:
+    """What a batch is made from, as numbers of the dataset.
+
+    Attributes:
+        user: [B] user numbers.
+        item: [B] item numbers.
+        pointer: [B] how many of the user's events are before the row.
+        hidden: [B] bool, whose behavior is not to be seen.
+        codes: [B, fields] context ids.
+        dense: [B, fields] context values.
+        labels: [B, tasks].
+    """
+
+    user: np.ndarray
+    item: np.ndarray
+    pointer: np.ndarray
+    hidden: np.ndarray
+    codes: np.ndarray
+    dense: np.ndarray
+    labels: np.ndarray
+
+
+class Assembler:
+    """Makes batches from rows of a dataset.
+
+    Args:
+        dataset: users, items and events; anything with these three and a schema.
+        layout: where the fields' embeddings lie.
+        max_events: n_v, how many of the last events are seen.
+        unknown_share: the share of ids that training replaces by 'unknown', so that the unknown
+            row means something.
+    """
+
+    def __init__(
+        self, dataset: Dataset, layout: Layout, *, max_events: int, unknown_share: float = 0.0
+    ) -> None:
+        self.dataset, self.layout = dataset, layout
+        self.max_events, self.unknown_share = max_events, unknown_share
+        self.hides_ids = dataset.schema.strict
+        self._place = np.zeros(layout.rows, np.int32)
+
+    def batch(self, rows: Rows, random: np.random.Generator | None = None) -> Batch:
+        """Return the batch of rows; with a random generator some ids become unknown."""
+        states = _states(rows)
+        _, first, user = np.unique(states, return_index=True, return_inverse=True)
+        num_old = int(((states[first] >> (POINTER_BITS + USER_BITS)) == 0).sum())
+        codes, offsets = self._events(rows, first[:num_old])
+        layout, data = self.layout, self.dataset
+        attributes = data.users.codes[rows.user[first]]
+        if self.hides_ids and layout.id_attribute is not None:
+            attributes[rows.hidden[first], layout.id_attribute] = UNKNOWN
+        num_fields = len(layout.events)
+        groups = [
+            (attributes, layout.attributes),
+            (rows.codes, layout.context),
+            (data.items.codes[rows.item], layout.target),
+            (codes[:, :num_fields], layout.events),
+        ]
+        ids = [self._ids(part, group, random) for part, group in groups]
+        if layout.action is not None:
+            ids.append(codes[:, num_fields:] + layout.action)
+        touched, places = self._distinct(ids)
+        dense = (data.users.dense[rows.user[first]], rows.dense, data.items.dense[rows.item])
+        used = [_fields(place, *pair) for place, *pair in zip(places[:3], dense, groups[:3], strict=True)]  # fmt: skip
+        return Batch(
+            rows=touched,
+            attributes=used[0],
+            context=used[1],
+            target=used[2],
+            events=places[3],
+            actions=places[4].squeeze(1) if layout.action is not None else None,
+            offsets=torch.from_numpy(offsets),
+            user=torch.from_numpy(user),
+            labels=torch.from_numpy(rows.labels.astype(np.float32)),
+        )
+
+    def _events(self, rows: Rows, first: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The last events before each user's pointer, and where each user's begin."""
+        pointer = rows.pointer[first].astype(np.int64)
+        lengths = np.minimum(pointer, self.max_events)
+        starts = self.dataset.events.offsets[rows.user[first]] + pointer - lengths
+        offsets = np.concatenate([[0], lengths.cumsum()])
+        index = np.repeat(starts - offsets[:-1], lengths) + np.arange(offsets[-1])
+        return self.dataset.events.codes[index], offsets
+
+    def _ids(
+        self, codes: np.ndarray, group: Group, random: np.random.Generator | None
+    ) -> np.ndarray:
+        """Table rows of a role's fields, the dense ones' vectors last."""
+        if random is not None and self.unknown_share > 0:
+            drop = random.random(codes.shape, np.float32) < self.unknown_share
+            codes = np.where(drop & (codes >= FIRST), UNKNOWN, codes)
+        ids = codes + group.starts
+        if not len(group.dense_rows):
+            return ids
+        return np.concatenate([ids, np.broadcast_to(group.dense_rows, (len(ids), len(group.dense_rows)))], axis=1)  # fmt: skip
+
+    def _distinct(self, ids: list[np.ndarray]) -> tuple[Tensor, list[Tensor]]:
+        """The distinct table rows, and each id's place among them.
+
+        Whoever writes last into the scratch array wins its place: linear, where sorting is not.
+        """
+        flat = np.concatenate([part.ravel() for part in ids])
+        count = np.arange(len(flat), dtype=np.int32)
+        self._place[flat] = count
+        touched = flat[self._place[flat] == count]
+        self._place[touched] = count[: len(touched)]
+        places = self._place[flat].astype(np.int64)
+        cuts = np.cumsum([part.size for part in ids])[:-1]
+        parts = np.split(places, cuts)
+        shaped = [torch.from_numpy(p.reshape(part.shape)) for p, part in zip(parts, ids, strict=True)]
+        return torch.from_numpy(touched), shaped
+
+
+def _states(rows: Rows) -> np.ndarray:
+    """[B] int64, the same number where the model sees the same user; new users' are the largest."""
+    visible = np.where(rows.hidden, 0, rows.pointer).astype(np.int64)
+    is_new = (visible == 0).astype(np.int64)
+    return (
+        (is_new << (POINTER_BITS + USER_BITS))
+        | (rows.user.astype(np.int64) << POINTER_BITS)
+        | np.where(rows.hidden, (1 << POINTER_BITS) - 1, visible)
+    )
+
+
+def _fields(place: Tensor, dense: np.ndarray, pair: tuple[np.ndarray, Group]) -> Fields:
+    if dense.shape[1] == 0:
+        return Fields(place, None)
+    codes, group = pair
+    mean, deviation = group.moments.T
+    values = np.nan_to_num((dense - mean) / deviation, nan=0.0).astype(np.float32)
+    scale = np.concatenate([np.ones(codes.shape, np.float32), values], axis=1)
+    return Fields(place, torch.from_numpy(scale))

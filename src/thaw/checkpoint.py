@@ -1,0 +1,59 @@
+"""Numbered folders of safetensors and JSON: written aside, renamed into place, without pickle."""
+
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from thaw.errors import TrainingError
+
+TENSORS, FACTS = "tensors.safetensors", "facts.json"
+
+
+def write(
+    folder: Path, name: str, number: int, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]
+) -> None:
+    """Write '<name>-<number>' whole or not at all, then remove those with other numbers."""
+    target = folder / f"{name}-{number:012d}"
+    aside = folder / f".{name}.partial"
+    shutil.rmtree(aside, ignore_errors=True)
+    aside.mkdir(parents=True)
+    save_file({key: value.contiguous() for key, value in tensors.items()}, aside / TENSORS)
+    (aside / FACTS).write_text(json.dumps(facts, indent=1))
+    for path in (*aside.iterdir(), aside):
+        _sync(path)
+    if target.exists():  # an interrupted run wrote it, and this one has come there again
+        target.rename(folder / f".{name}.old")
+    aside.rename(target)
+    _sync(folder)
+    for other in (*folder.glob(f"{name}-*"), folder / f".{name}.old"):
+        if other != target:
+            shutil.rmtree(other, ignore_errors=True)
+
+
+def read(folder: Path, name: str) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
+    """Return the tensors and facts with the highest number, or None where there are none.
+
+    Raises:
+        TrainingError: when they can't be read.
+    """
+    found = sorted(folder.glob(f"{name}-*"))
+    if not found:
+        return None
+    try:
+        return load_file(found[-1] / TENSORS), json.loads((found[-1] / FACTS).read_text())
+    except Exception as error:
+        raise TrainingError(f"{found[-1]}: can't be read ({error}); remove it and start again") from error  # fmt: skip
+
+
+def _sync(path: Path) -> None:
+    number = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(number)
+    finally:
+        os.close(number)

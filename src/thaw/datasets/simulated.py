@@ -1,0 +1,202 @@
+"""A simulated world with a known answer: the true click probabilities are kept beside the clicks.
+
+Users have latent interests u and an overall rate r, of which their attributes determine stated
+shares; what attributes leave open drifts from day to day. A click on item i in context c has
+
+    log-odds = intercept + interest_strength <u_day, v_i> + rate_spread r + quality_i + context_c.
+
+`p_best` is that probability: the best reachable with perfect knowledge of the behavior.
+`p_attributes` is its expectation given attributes, item and context: the best reachable without,
+for a user whose id tells nothing either.
+"""
+
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from thaw.datasets.population import (
+    ACTIONS,
+    DAY_SECONDS,
+    START_SECONDS,
+    Happened,
+    Population,
+    Shown,
+    draw_events,
+    draw_impressions,
+    draw_population,
+    find_truth,
+)
+from thaw.datasets.world import Truth, World
+from thaw.errors import DataError
+from thaw.schema import Events, Field, Impressions, Items, Schema, Task, TimeSplit, Users
+
+CHUNK_USERS = 10_000
+"""Users drawn and written at once. Part of what a seed means: chunks have seeds of their own."""
+
+
+def _names(prefix: str, numbers: range, width: int = 1) -> pa.Array:
+    return pa.array([f"{prefix}{number:0{width}d}" for number in numbers], pa.string())
+
+
+def _items_table(world: World, truth: Truth) -> pa.Table:
+    catalog = truth.catalog
+    return pa.table(
+        {
+            "item_id": _names("i", range(world.items), width=5),
+            "category": _names("c", range(world.categories), width=3).take(
+                pa.array(catalog.category)
+            ),
+            "brand": _names("b", range(world.brands), width=4).take(pa.array(catalog.brand)),
+            "price": pa.array(catalog.price, from_pandas=True),
+        }
+    )
+
+
+def _users_table(world: World, people: Population) -> pa.Table:
+    columns = {"user_id": _user_ids(people)}
+    for k, (name, values) in enumerate(world.attributes):
+        codes = people.codes[:, k]
+        index = pa.array(codes - 1, mask=codes == 0)
+        columns[name] = _names(f"{name}_", range(values)).take(index)
+    return pa.table(columns)
+
+
+def _user_ids(people: Population) -> pa.Array:
+    return _names("u", people.numbers, width=6)
+
+
+def _impressions_table(items: pa.Table, people: Population, shown: Shown) -> pa.Table:
+    return pa.table(
+        {
+            "user_id": _user_ids(people).take(pa.array(shown.user)),
+            "item_id": items["item_id"].take(pa.array(shown.item)),
+            "time": shown.time,
+            "position": shown.position.astype(np.int32),
+            "hour": shown.hour.astype(np.int32),
+            "click": shown.click.astype(np.int32),
+            "conversion": shown.conversion.astype(np.int32),
+            "p_best": shown.p_best,
+            "p_attributes": shown.p_attributes,
+        }
+    )
+
+
+def _events_table(items: pa.Table, people: Population, events: Happened) -> pa.Table:
+    fields = items.select(["item_id", "category", "brand"]).take(pa.array(events.item))
+    return pa.table(
+        {
+            "user_id": _user_ids(people).take(pa.array(events.user)),
+            **{name: fields[name] for name in fields.column_names},
+            "action": pa.array(ACTIONS).take(pa.array(events.action)),
+            "time": events.time,
+        }
+    )
+
+
+def _write_chunk(world: World, truth: Truth, items: pa.Table, chunk: int, folder: Path) -> None:
+    """Write one chunk of users; it depends on the seed and its own number alone."""
+    # users, impressions and events have a seed each: more events leave the impressions as they are
+    seeds = np.random.SeedSequence(world.seed, spawn_key=(2, chunk)).spawn(3)
+    for_users, for_impressions, for_events = (np.random.default_rng(seed) for seed in seeds)
+    first = chunk * CHUNK_USERS
+    people = draw_population(
+        world, truth, range(first, min(first + CHUNK_USERS, world.users)), for_users
+    )
+    shown = draw_impressions(world, truth, people, for_impressions)
+    events = draw_events(world, truth, people, for_events)
+    _write(_users_table(world, people), folder / f"users-{chunk:05d}.parquet")
+    _write(_impressions_table(items, people, shown), folder / f"impressions-{chunk:05d}.parquet")
+    _write(_events_table(items, people, events), folder / f"events-{chunk:05d}.parquet")
+
+
+def _write(table: pa.Table, path: Path) -> None:
+    pq.write_table(table, path, compression="zstd")
+
+
+def simulate(world: World, folder: str | Path) -> Path:
+    """Write a world's tables as Parquet, and return their folder.
+
+    Users, impressions and events come in one file per chunk of users (`users-00000.parquet`, ...)
+    and memory is bounded by the chunk; the items are in `items.parquet`, the parameters in
+    `world.json`. The same world gives the same bytes. The folder appears when all is written.
+
+    Raises:
+        DataError: if the folder exists and isn't empty.
+    """
+    folder = Path(folder).resolve()
+    if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
+        raise DataError(f"`folder` (={folder}) must be new or empty; choose another, or remove it")
+    _written_aside(folder, lambda aside: _write_all(world, aside))
+    return folder
+
+
+def _write_all(world: World, folder: Path) -> None:
+    truth = find_truth(world)
+    items = _items_table(world, truth)
+    _write(items, folder / "items.parquet")
+    for chunk in range(-(-world.users // CHUNK_USERS)):
+        _write_chunk(world, truth, items, chunk, folder)
+    (folder / "world.json").write_text(json.dumps(asdict(world), indent=2) + "\n")
+
+
+def _written_aside(folder: Path, write: Callable[[Path], None]) -> None:
+    """Write into a sibling and rename it at the end, so that no folder is ever half full."""
+    aside = folder.with_name(f".{folder.name}.partial")
+    shutil.rmtree(aside, ignore_errors=True)  # what a killed run left
+    aside.mkdir(parents=True)
+    try:
+        write(aside)
+        aside.replace(folder)
+    except BaseException:
+        shutil.rmtree(aside, ignore_errors=True)
+        raise
+
+
+def schema(world: World, conversions: bool = False) -> Schema:
+    """The schema of a simulated world: the last day tests.
+
+    Args:
+        world: the world.
+        conversions: whether conversions are a task beside clicks.
+    """
+    tasks = ("click", "conversion") if conversions else ("click",)
+    return Schema(
+        name="simulated",
+        users=Users(
+            files=("users-*.parquet",),
+            key="user_id",
+            attributes=tuple(Field(name=name) for name, _ in world.attributes),
+        ),
+        items=Items(
+            files=("items.parquet",),
+            key="item_id",
+            features=(
+                Field(name="category"),
+                Field(name="brand"),
+                Field(name="price", kind="dense"),
+            ),
+        ),
+        impressions=Impressions(
+            files=("impressions-*.parquet",),
+            user="user_id",
+            item="item_id",
+            time="time",
+            context=(Field(name="position"), Field(name="hour")),
+            references=("p_best", "p_attributes"),
+        ),
+        events=Events(
+            files=("events-*.parquet",),
+            user="user_id",
+            time="time",
+            fields=(Field(name="item_id"), Field(name="category"), Field(name="brand")),
+            action="action",
+        ),
+        tasks=tuple(Task(name=name) for name in tasks),
+        split=TimeSplit(rule="time", test_from=START_SECONDS + (world.days - 1) * DAY_SECONDS),
+    )

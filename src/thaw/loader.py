@@ -1,0 +1,118 @@
+"""The loader: batches of a split, shuffled by seed, made ahead in a background thread."""
+
+import contextlib
+import queue
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from thaw.batch import Assembler, Batch, Rows
+from thaw.data import Dataset, Layout
+
+
+@dataclass(frozen=True)
+class LoaderOptions:
+    """How a split is turned into batches.
+
+    Attributes:
+        batch_size: rows a batch; the last ones are evened out, so that no batch is tiny.
+        max_events: n_v, how many of a user's last events are seen.
+        is_training: shuffle, and replace a share of ids and behavior as below.
+        unknown_share: the share of ids that become 'unknown'.
+        behavior_dropout: the share of old users' rows that are shown as the rule shows a new
+            user's: without behavior, and under the strict rule with an unknown id.
+        hides_behavior: whether the rule for new users is applied; not so for the ceiling.
+        seed: of the order and of the shares.
+        ahead: batches made ahead.
+    """
+
+    batch_size: int = 1024
+    max_events: int = 100
+    is_training: bool = False
+    unknown_share: float = 0.0
+    behavior_dropout: float = 0.0
+    hides_behavior: bool = True
+    seed: int = 0
+    ahead: int = 4
+
+
+class Loader:
+    """The batches of one split.
+
+    Every batch depends on the seed, the epoch and its number alone: reading can start at any of
+    them and gives the same batches as reading from the start.
+    """
+
+    def __init__(self, dataset: Dataset, layout: Layout, split: str, options: LoaderOptions) -> None:
+        self.dataset, self.split, self.options = dataset, split, options
+        self.impressions = dataset.splits[split]
+        share = options.unknown_share if options.is_training else 0.0
+        self.assembler = Assembler(dataset, layout, max_events=options.max_events, unknown_share=share)  # fmt: skip
+
+    def __len__(self) -> int:
+        """The number of batches in an epoch."""
+        return -(-len(self.impressions) // self.options.batch_size)
+
+    def epoch(self, number: int = 0, start: int = 0) -> Iterator[Batch]:
+        """Yield an epoch's batches from the batch `start` on, made ahead in a thread."""
+        made: queue.Queue[Batch | BaseException | None] = queue.Queue(self.options.ahead)
+        is_over = threading.Event()
+
+        def make() -> None:
+            try:
+                for batch in self._batches(number, start):
+                    made.put(batch)
+                    if is_over.is_set():
+                        return
+                made.put(None)
+            except BaseException as error:  # raised where the batches are read
+                made.put(error)
+
+        thread = threading.Thread(target=make, name="thaw-loader", daemon=True)
+        thread.start()
+        try:
+            while (batch := made.get()) is not None:
+                if isinstance(batch, BaseException):
+                    raise batch
+                yield batch
+        finally:
+            is_over.set()
+            while thread.is_alive():  # it may wait for room in the queue
+                with contextlib.suppress(queue.Empty):
+                    made.get(timeout=0.01)
+
+    def _batches(self, number: int, start: int) -> Iterator[Batch]:
+        order = self._order(number)
+        bounds = np.linspace(0, len(self.impressions), len(self) + 1).astype(np.int64)
+        for index in range(start, len(self)):
+            low, high = bounds[index], bounds[index + 1]
+            yield self.batch(slice(low, high) if order is None else order[low:high], number, index)
+
+    def _order(self, number: int) -> np.ndarray | None:
+        if not self.options.is_training:
+            return None
+        return np.random.default_rng((self.options.seed, number)).permutation(len(self.impressions))
+
+    def batch(self, chosen: np.ndarray | slice, number: int, index: int) -> Batch:
+        """Return the batch of some of the split's rows."""
+        options, table = self.options, self.impressions
+        user = table.user[chosen]
+        pointer = table.pointer[chosen]
+        is_hidden = self.dataset.is_hidden(self.split)[user]
+        hidden = is_hidden if options.hides_behavior else np.zeros(len(user), bool)
+        random = None
+        if options.is_training:
+            random = np.random.default_rng((options.seed, number, index))
+            hidden = hidden | ((random.random(len(user)) < options.behavior_dropout) & (pointer > 0))
+        rows = Rows(
+            user=user,
+            item=table.item[chosen],
+            pointer=pointer,
+            hidden=hidden,
+            codes=table.codes[chosen],
+            dense=table.dense[chosen],
+            labels=table.labels[chosen],
+        )
+        return self.assembler.batch(rows, random)

@@ -1,0 +1,6 @@
+"""What can be trained and compared: rankers as they are, and MAIL on top of them."""
+
+from thaw.methods.mail import MAIL
+from thaw.methods.method import METHODS, Method, method
+
+__all__ = ["MAIL", "METHODS", "Method", "method"]

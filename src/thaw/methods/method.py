@@ -1,0 +1,59 @@
+"""A method: a ranker, alone or with the zero-shot tower, and with or without behavior dropout."""
+
+from dataclasses import dataclass, replace
+
+from thaw.errors import MethodError
+from thaw.methods.mail import MAIL
+from thaw.rankers import RANKERS, RankerFactory
+
+DROPOUT = "+dropout"
+DROPOUT_SHARE = 0.3
+
+
+@dataclass(frozen=True)
+class Method:
+    """What is trained.
+
+    Attributes:
+        name: as reports call it.
+        ranker: the name of a ranker, or what builds one of your own.
+        mail: MAIL's options; None trains the ranker alone.
+        behavior_dropout: the share of old users' rows that training shows as a new user's.
+    """
+
+    name: str
+    ranker: str | RankerFactory = "base-dnn"
+    mail: MAIL | None = None
+    behavior_dropout: float = 0.0
+
+    def __post_init__(self) -> None:
+        if isinstance(self.ranker, str) and self.ranker not in RANKERS:
+            raise MethodError(f"no ranker {self.ranker!r}; there are {', '.join(RANKERS)}")
+        if not 0 <= self.behavior_dropout < 1:
+            raise MethodError(f"behavior_dropout (={self.behavior_dropout}) must be in [0, 1)")
+
+    @property
+    def factory(self) -> RankerFactory:
+        """What builds the ranker."""
+        return RANKERS[self.ranker] if isinstance(self.ranker, str) else self.ranker
+
+
+METHODS = {
+    "base-dnn": Method("base-dnn"),
+    "mail-base": Method("mail-base", mail=MAIL()),
+}
+
+
+def method(name: str) -> Method:
+    """Return the method of a name; '+dropout' behind it adds behavior dropout.
+
+    Raises:
+        MethodError: for a name that is not known.
+    """
+    base = name.removesuffix(DROPOUT)
+    if base not in METHODS:
+        known = ", ".join(METHODS)
+        raise MethodError(f"no method {name!r}; there are {known}, each also with '{DROPOUT}'")
+    if base == name:
+        return METHODS[base]
+    return replace(METHODS[base], name=name, behavior_dropout=DROPOUT_SHARE)

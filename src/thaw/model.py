@@ -1,0 +1,143 @@
+"""The two towers and the embedding table that they share (Figure 2)."""
+
+from contextlib import contextmanager
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor, nn
+
+from dataclasses import replace
+
+from thaw.batch import Batch
+from thaw.data import Layout
+from thaw.methods import Method
+from thaw.nn.embeddings import Embeddings
+from thaw.nn.inputs import Inputs, InputShape, by_row
+from thaw.nn.zero_shot import ZeroShotLosses, ZeroShotTower
+from thaw.rankers import Output
+
+
+class Model(nn.Module):
+    """A ranker with its embeddings, and beside it the zero-shot tower where the method has one.
+
+    Args:
+        embeddings: the shared table.
+        ranker: the ranking tower.
+        tower: the zero-shot tower, or None.
+        max_events: n_v.
+        users_per_step: how many old users of a batch the tower learns from; None means all.
+        sees_all: whether the tower sees context and target beside the attributes.
+        fills_in_training: whether new users are filled in training.
+    """
+
+    def __init__(
+        self,
+        *,
+        embeddings: Embeddings,
+        ranker: nn.Module,
+        tower: ZeroShotTower | None,
+        max_events: int,
+        users_per_step: int | None = None,
+        sees_all: bool = False,
+        fills_in_training: bool = True,
+    ) -> None:
+        super().__init__()
+        self.embeddings, self.ranker, self.tower = embeddings, ranker, tower
+        self.max_events, self.users_per_step = max_events, users_per_step
+        self.sees_all, self.fills_in_training = sees_all, fills_in_training
+
+    def forward(self, batch: Batch) -> Tensor:
+        """Return the probabilities [B, tasks]."""
+        inputs = self.embed(batch, self.embeddings.look_up(batch))
+        return torch.sigmoid(self.rank(inputs).logits)
+
+    def embed(self, batch: Batch, rows: Tensor) -> Inputs:
+        """Embed a batch with its table rows [R, d]."""
+        inputs: Inputs = self.embeddings(batch, rows)
+        return by_row(inputs) if self.sees_all else inputs
+
+    def zero_shot_losses(self, inputs: Inputs) -> ZeroShotLosses:
+        """Return the tower's losses on old users (Algorithm 1, line 8)."""
+        assert self.tower is not None
+        users = torch.arange(inputs.num_old, device=inputs.target.device)
+        if self.users_per_step is not None and inputs.num_old > self.users_per_step:
+            users = torch.randperm(inputs.num_old, device=users.device)[: self.users_per_step]
+        behavior, mask = inputs.behavior.select_users(users).pad_users(self.max_events)
+        attributes = self._seen(inputs)[users]
+        # The embeddings are constants to the tower: it reconstructs them and must not move them.
+        losses: ZeroShotLosses = self.tower(attributes.detach(), behavior.detach(), mask)
+        return losses
+
+    def rank(self, inputs: Inputs) -> Output:
+        """Return the ranker's output, new users filled by the tower (lines 10 to 13)."""
+        if self.tower is not None and (self.fills_in_training or not self.training):
+            inputs = self._filled(inputs, self.tower)
+        output: Output = self.ranker(inputs)
+        return output
+
+    def _filled(self, inputs: Inputs, tower: ZeroShotTower) -> Inputs:
+        """Give new users their virtual behavior (Eqs. 8-10), the same in training and serving."""
+        attributes = self._seen(inputs)[inputs.num_old :]
+        if len(attributes) == 0:
+            return inputs
+        # No gradient of the ranking loss may reach the tower, which learns from L_zst alone.
+        with torch.no_grad(), _evaluating(tower):
+            virtual, lengths = tower.generate(attributes, self.max_events)
+        return replace(inputs, behavior=inputs.behavior.append_virtual(virtual, lengths))
+
+    def _seen(self, inputs: Inputs) -> Tensor:
+        """[U, n, d], what virtual behavior is made from."""
+        if not self.sees_all:
+            return inputs.user_attributes
+        row = inputs.behavior.user.argsort()
+        return torch.cat([inputs.user_attributes, inputs.context[row], inputs.target[row]], dim=1)
+
+
+@contextmanager
+def _evaluating(module: nn.Module) -> Iterator[None]:
+    was_training = module.training
+    module.eval()
+    try:
+        yield
+    finally:
+        module.train(was_training)
+
+
+def build(
+    method: Method, layout: Layout, *, dim: int, max_events: int, tasks: int, seed: int
+) -> Model:
+    """Build a method's model, all weights by Xavier's method (Algorithm 1, line 1).
+
+    The global random state is left as it was.
+    """
+    shape = InputShape(
+        dim=dim,
+        attributes=len(layout.attributes),
+        context=len(layout.context),
+        target=len(layout.target),
+        max_events=max_events,
+        tasks=tasks,
+    )
+    mail = method.mail
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        embeddings = Embeddings(layout.sizes, dim, layout.shared)
+        ranker = method.factory(shape)
+        ranker.apply(_xavier)
+        tower = mail.tower(shape).apply(_xavier) if mail is not None else None
+    return Model(
+        embeddings=embeddings,
+        ranker=ranker,
+        tower=tower,
+        max_events=max_events,
+        users_per_step=mail.users_per_step if mail else None,
+        sees_all=mail is not None and mail.attribute_side == "all",
+        fills_in_training=mail is None or mail.fill_in_training,
+    )
+
+
+def _xavier(module: nn.Module) -> None:
+    if isinstance(module, nn.Linear):
+        nn.init.xavier_uniform_(module.weight)
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)

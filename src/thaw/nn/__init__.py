@@ -1,0 +1,1 @@
+"""The neural parts: embeddings, attention pooling, residual autoencoders, MMD, the zero-shot tower."""

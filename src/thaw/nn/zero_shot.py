@@ -1,0 +1,127 @@
+"""The zero-shot tower: from attributes to behavior by cross-modal reconstruction (3.2.2)."""
+
+from typing import Literal, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from thaw.nn.alignment import mmd
+from thaw.nn.attention import AttentionPooling
+from thaw.nn.autoencoder import ResidualDecoder, ResidualEncoder
+
+
+class ZeroShotLosses(NamedTuple):
+    """The parts of Eq. 7, scalars, averaged over users.
+
+    Attributes:
+        attribute_side: L_a, Eq. 3.
+        behavior_side: L_v, Eq. 4.
+        alignment: L_d, Eq. 5.
+        length: of the head that predicts how long the behavior is; 0 without one.
+    """
+
+    attribute_side: Tensor
+    behavior_side: Tensor
+    alignment: Tensor
+    length: Tensor
+
+    @property
+    def total(self) -> Tensor:
+        """L_zst, Eq. 7."""
+        return self.attribute_side + self.behavior_side + self.alignment + self.length
+
+
+class ZeroShotTower(nn.Module):
+    """Two attention poolings, two encoders into one hidden space, two decoders shared by both.
+
+    Args:
+        attribute_pooling: from attributes to h^a (Eqs. 1-2).
+        behavior_pooling: from behavior to h^v.
+        attribute_encoder: E1 (Eq. 15).
+        behavior_encoder: E2.
+        attribute_decoder: D1 (Eq. 16), out of width n_a · d.
+        behavior_decoder: D2, out of width n_v · d.
+        length_head: from d_h to 1, the share of n_v that is predicted to be filled; None generates
+            all n_v events.
+        reconstruction: 'sum' over coordinates as Eqs. 3-4 have it, or their 'mean'.
+        alignment: 'mmd' (Eq. 5), or 'mse' between the two sides of one user.
+        bandwidth: sigma of Eq. 6.
+        padding: 'reconstruct' the zeros behind short behavior too, as Eqs. 3-4 read, or 'mask' them.
+    """
+
+    def __init__(
+        self,
+        *,
+        attribute_pooling: AttentionPooling,
+        behavior_pooling: AttentionPooling,
+        attribute_encoder: ResidualEncoder,
+        behavior_encoder: ResidualEncoder,
+        attribute_decoder: ResidualDecoder,
+        behavior_decoder: ResidualDecoder,
+        length_head: nn.Linear | None = None,
+        reconstruction: Literal["sum", "mean"] = "sum",
+        alignment: Literal["mmd", "mse"] = "mmd",
+        bandwidth: float = 1.0,
+        padding: Literal["reconstruct", "mask"] = "reconstruct",
+    ) -> None:
+        super().__init__()
+        self.attribute_pooling, self.behavior_pooling = attribute_pooling, behavior_pooling
+        self.attribute_encoder, self.behavior_encoder = attribute_encoder, behavior_encoder
+        self.attribute_decoder, self.behavior_decoder = attribute_decoder, behavior_decoder
+        self.length_head = length_head
+        self.reconstruction, self.alignment = reconstruction, alignment
+        self.bandwidth, self.padding = bandwidth, padding
+
+    def forward(self, attributes: Tensor, behavior: Tensor, mask: Tensor) -> ZeroShotLosses:
+        """Return the losses of old users (Eqs. 3-7).
+
+        Args:
+            attributes: [U, n_a, d], constants: no gradient may go back into the embeddings.
+            behavior: [U, n_v, d], constants, zeros behind the last event.
+            mask: [U, n_v] bool, True at events; each user needs one.
+        """
+        p = self.encode(attributes)
+        q = self.behavior_encoder(self.behavior_pooling(behavior, mask))
+        return ZeroShotLosses(
+            attribute_side=self._reconstruction_loss(p, attributes, behavior, mask),
+            behavior_side=self._reconstruction_loss(q, attributes, behavior, mask),
+            alignment=self._alignment_loss(p, q),
+            length=self._length_loss(p, mask),
+        )
+
+    def encode(self, attributes: Tensor) -> Tensor:
+        """Return the attribute-side hidden features p [U, d_h] of attributes [U, n_a, d]."""
+        hidden: Tensor = self.attribute_encoder(self.attribute_pooling(attributes))
+        return hidden
+
+    def generate(self, attributes: Tensor, num_events: int) -> tuple[Tensor, Tensor]:
+        """Return virtual behavior [U, n_v, d] (Eq. 8) and how many of its events count [U]."""
+        p = self.encode(attributes)
+        virtual = self.behavior_decoder(p).view(len(p), num_events, -1)
+        if self.length_head is None:
+            return virtual, torch.full((len(p),), num_events, device=p.device)
+        lengths = (torch.relu(self.length_head(p)).squeeze(1) * num_events).round()
+        return virtual, lengths.clamp(1, num_events).long()
+
+    def _reconstruction_loss(
+        self, hidden: Tensor, attributes: Tensor, behavior: Tensor, mask: Tensor
+    ) -> Tensor:
+        """Eq. 3 for p, Eq. 4 for q."""
+        error_a = (self.attribute_decoder(hidden) - attributes.flatten(1)).square()
+        error_v = (self.behavior_decoder(hidden) - behavior.flatten(1)).square()
+        if self.padding == "mask":
+            error_v = (error_v.view_as(behavior) * mask.unsqueeze(2)).flatten(1)
+        if self.reconstruction == "sum":
+            return error_a.sum(1).mean() + error_v.sum(1).mean()
+        return error_a.mean() + error_v.mean()
+
+    def _alignment_loss(self, p: Tensor, q: Tensor) -> Tensor:
+        if self.alignment == "mse":
+            return (p - q).square().mean()
+        return mmd(p, q, self.bandwidth)
+
+    def _length_loss(self, p: Tensor, mask: Tensor) -> Tensor:
+        if self.length_head is None:
+            return p.new_zeros(())
+        predicted = torch.relu(self.length_head(p)).squeeze(1)
+        return (predicted - mask.float().mean(1)).square().mean()

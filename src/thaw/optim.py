@@ -1,0 +1,65 @@
+"""Adam for an embedding table: a step costs what the batch touches, not what the table holds."""
+
+import torch
+from torch import Tensor
+
+
+class RowAdam:
+    """Adam (Kingma and Ba) on the rows of a table that have a gradient.
+
+    A row that no batch touches keeps its value and its moments; bias is corrected by the number of
+    all steps. On a row that every step touches this is Adam.
+
+    Args:
+        table: [rows, d], changed in place.
+        learning_rate: the step size.
+        betas: decay of the two moments.
+        epsilon: added to the root of the second.
+    """
+
+    # So many rows are updated at a time, for temporaries that stay in the cache.
+    CHUNK = 8192
+
+    def __init__(
+        self,
+        table: Tensor,
+        *,
+        learning_rate: float = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        epsilon: float = 1e-8,
+    ) -> None:
+        self.table, self.learning_rate, self.betas, self.epsilon = table, learning_rate, betas, epsilon
+        self.mean = torch.zeros_like(table)
+        self.square = torch.zeros_like(table)
+        self.steps = 0
+
+    @torch.no_grad()
+    def step(self, rows: Tensor, gradient: Tensor) -> None:
+        """Update some rows.
+
+        Args:
+            rows: [R] int64, each row once.
+            gradient: [R, d].
+        """
+        self.steps += 1
+        beta1, beta2 = self.betas
+        rate = self.learning_rate / (1 - beta1**self.steps)
+        scale = (1 - beta2**self.steps) ** -0.5
+        for index, grad in zip(rows.split(self.CHUNK), gradient.split(self.CHUNK), strict=True):
+            mean = self.mean.index_select(0, index).lerp_(grad, 1 - beta1)
+            square = self.square.index_select(0, index).mul_(beta2)
+            square.addcmul_(grad, grad, value=1 - beta2)
+            self.mean.index_copy_(0, index, mean)
+            self.square.index_copy_(0, index, square)
+            change = mean.div_(square.sqrt_().mul_(scale).add_(self.epsilon)).mul_(-rate)
+            self.table.index_add_(0, index, change)
+
+    def state(self) -> dict[str, Tensor]:
+        """The moments and the number of steps."""
+        return {"mean": self.mean, "square": self.square, "steps": torch.tensor(self.steps)}
+
+    def load(self, state: dict[str, Tensor]) -> None:
+        """Set what `state` returned."""
+        self.mean.copy_(state["mean"])
+        self.square.copy_(state["square"])
+        self.steps = int(state["steps"])

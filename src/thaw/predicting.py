@@ -1,0 +1,61 @@
+"""Probabilities for a split, with what metrics need beside them."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from thaw.data import Dataset, Layout
+from thaw.loader import Loader, LoaderOptions
+from thaw.model import Model
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """A model's answers for one split, row by row.
+
+    Attributes:
+        user: [N] user numbers.
+        is_new: [N] bool, whether the row's user is new (Eq. 9): has no visible behavior. It follows
+            from the dataset's rule, whatever the model was shown.
+        labels: [N, tasks] int8.
+        probabilities: [N, tasks] float32.
+    """
+
+    user: np.ndarray
+    is_new: np.ndarray
+    labels: np.ndarray
+    probabilities: np.ndarray
+
+
+def predict(
+    model: Model,
+    dataset: Dataset,
+    split: str,
+    *,
+    hides_behavior: bool = True,
+    batch_size: int = 4096,
+) -> Predictions:
+    """Return a model's predictions for a split.
+
+    Args:
+        model: a trained model; it is set to evaluation.
+        dataset: the prepared dataset.
+        split: 'train', 'validation' or 'test'.
+        hides_behavior: False shows new users' real behavior: the ceiling.
+        batch_size: rows at a time.
+    """
+    layout = Layout.build(dataset.schema, dataset.vocabularies, dataset.moments)
+    options = LoaderOptions(batch_size=batch_size, max_events=model.max_events, hides_behavior=hides_behavior)  # fmt: skip
+    loader = Loader(dataset, layout, split, options)
+    device = model.embeddings.table.device
+    model.eval()
+    with torch.inference_mode():
+        parts = [model(batch.to(device)).float().cpu().numpy() for batch in loader.epoch()]
+    table = dataset.splits[split]
+    return Predictions(
+        user=np.asarray(table.user),
+        is_new=dataset.is_new(split),
+        labels=np.asarray(table.labels),
+        probabilities=np.concatenate(parts),
+    )

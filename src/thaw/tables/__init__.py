@@ -1,0 +1,1 @@
+"""From tables to sorted, encoded arrays: reading, typing, splitting, counting, writing."""

@@ -1,0 +1,122 @@
+"""From a raw row to typed columns: ids, times, labels and numbers, or the reason for a reject."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import ibis
+from ibis import _
+from ibis.expr import datatypes as dt
+from ibis.expr import types as ir
+
+MICROSECONDS = 1_000_000
+# Times beyond this many seconds would not fit 64 bits of microseconds.
+LAST_SECOND = 9e12
+
+
+@ibis.udf.scalar.builtin
+def epoch_us(moment: dt.timestamp) -> int:  # type: ignore[empty-body]
+    """DuckDB's function of this name: microseconds since 1970."""
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column to read and the rule that its values follow.
+
+    Attributes:
+        name: the source's column.
+        role: 'key' (a text, required), 'text' (a text or missing), 'time', 'label' (0 or 1),
+            'number' (finite or missing), 'flag' (0 or 1, as a split or user rule has them).
+        target: its name in the typed table.
+    """
+
+    name: str
+    role: str
+    target: str
+
+
+def typed(rows: ir.Table, columns: Sequence[Column]) -> ir.Table:
+    """Return the columns typed, with '_line' and '_reason' (null where the row is good)."""
+    values = {column.target: _READ[column.role](rows[column.name]) for column in columns}
+    faults = [
+        (_is_fault(rows[column.name], values[column.target], column.role), _reason(rows, column))
+        for column in columns
+        if column.role != "text"
+    ]
+    reason = ibis.cases((rows._fault.notnull(), rows._fault), *faults, else_=ibis.null(str))
+    return rows.select(**values, _line=rows._line, _reason=reason)
+
+
+def as_text(value: ir.Value) -> ir.StringValue:
+    """The text of an id: 5, 5.0 (an integer column with gaps, in pandas) and '5' are the same."""
+    if value.type().is_floating():
+        whole = value == value.floor()
+        # The cast is tried: infinity and numbers beyond 64 bits keep their own text.
+        integer = value.try_cast("int64").cast("string")
+        text = ibis.ifelse(whole, ibis.coalesce(integer, value.cast("string")), value.cast("string"))
+        return ibis.ifelse(value.isnan(), ibis.null(str), text)
+    text = value.cast("string")
+    return ibis.ifelse(text == "", ibis.null(str), text)
+
+
+def as_number(value: ir.Value) -> ir.FloatingValue:
+    """The number, or null; NaN is missing."""
+    number = value.try_cast("float64")
+    return ibis.ifelse(number.isnan(), ibis.null("float64"), number)
+
+
+def as_time(value: ir.Value) -> ir.IntegerValue:
+    """Microseconds since 1970; numbers are taken as seconds."""
+    kind = value.type()
+    if kind.is_timestamp() or kind.is_date():
+        return epoch_us(value.cast("timestamp"))
+    seconds = as_number(value)
+    fits = seconds.abs() <= LAST_SECOND
+    number = ibis.ifelse(fits, (seconds * MICROSECONDS).round().cast("int64"), ibis.null("int64"))
+    if not kind.is_string():
+        return number
+    moment = epoch_us(value.try_cast("timestamp"))
+    return ibis.ifelse(seconds.isnull(), moment, number)
+
+
+def as_label(value: ir.Value) -> ir.IntegerValue:
+    """0 or 1, or null."""
+    number = value.cast("int8") if value.type().is_boolean() else value.try_cast("float64")
+    return ibis.ifelse(number.isin((0, 1)), number.cast("int8"), ibis.null("int8"))
+
+
+_READ = {
+    "key": as_text,
+    "text": as_text,
+    "time": as_time,
+    "label": as_label,
+    "flag": as_label,
+    "number": as_number,
+}
+_RULES = {
+    "key": "is missing",
+    "time": f"is neither a timestamp nor seconds below {LAST_SECOND:g}",
+    "label": "is not 0 or 1",
+    "flag": "is not 0 or 1",
+    "number": "is no finite number",
+}
+
+
+def _is_fault(raw: ir.Value, value: ir.Value, role: str) -> ir.BooleanValue:
+    if role == "number":
+        given = as_text(raw).notnull() if not raw.type().is_numeric() else raw.notnull()
+        is_nan = raw.try_cast("float64").isnan().fill_null(False)
+        return (given & value.isnull() & ~is_nan) | value.isinf().fill_null(False)
+    return value.isnull()
+
+
+def _reason(rows: ir.Table, column: Column) -> ir.StringValue:
+    shown = ibis.coalesce(rows[column.name].cast("string"), "nothing").substr(0, 60)
+    rule = _RULES[column.role]
+    return ibis.literal(f"{column.name}: '") + shown + ibis.literal(f"' {rule}")
+
+
+def reject(table: ir.Table, condition: ir.BooleanValue, reason: ir.StringValue) -> ir.Table:
+    """Mark the good rows that meet a condition as rejects."""
+    return table.mutate(
+        _reason=ibis.ifelse(_._reason.isnull() & condition, reason, _._reason)
+    )

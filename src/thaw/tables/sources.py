@@ -1,0 +1,160 @@
+"""Reading a team's files and data frames as Ibis tables in which every row knows where it is from."""
+
+import gzip
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import ibis
+import pyarrow as pa
+from ibis import _
+from ibis.expr import datatypes as dt
+from ibis.expr import types as ir
+
+from thaw.errors import DataError
+from thaw.schema import CsvOptions, Schema, Table
+
+TABLES = ("users", "items", "impressions", "events")
+
+# Text is read line by line and split here: line numbers are exact and no row is lost unseen.
+SEPARATOR = "\x1f"
+PARQUET = (".parquet", ".pq")
+
+
+@ibis.udf.scalar.builtin
+def regexp_extract_all(text: str, pattern: str, group: int) -> dt.Array(dt.string):  # type: ignore[valid-type, empty-body]
+    """DuckDB's function of this name."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """One file, or one table in memory.
+
+    Attributes:
+        origin: what rejects call it: the path, or '<table> (in memory)'.
+        rows: its rows: its own columns, '_line' (int64, the first line or row is 1) and '_fault'
+            (string, why a row could not be split into columns).
+    """
+
+    origin: str
+    rows: ir.Table
+
+
+def parts(
+    con: Any, schema: Schema, name: str, data: Path, tables: Mapping[str, object] | None
+) -> Iterator[Part]:
+    """Yield the files of one of the schema's tables, or the table in memory.
+
+    Raises:
+        DataError: when there is no such file, or it can't be read.
+    """
+    if tables is not None:
+        if name not in tables:
+            raise DataError(f"tables: no {name!r}; there are {sorted(tables)}")
+        yield Part(f"{name} (in memory)", _in_memory(con, name, tables[name]))
+        return
+    table: Table = getattr(schema, name)
+    for path in _paths(name, table, data):
+        if path.suffix in PARQUET:
+            rows = con.read_parquet(path).mutate(_line=ibis.row_number() + 1, _fault=ibis.null(str))
+        else:
+            rows = _text(con, path, table.csv)
+        yield Part(str(path.relative_to(data) if path.is_relative_to(data) else path), rows)
+
+
+def _in_memory(con: Any, name: str, table: object) -> ir.Table:
+    if isinstance(table, list):
+        table = pa.Table.from_pylist(table)
+    try:
+        arrow = table if isinstance(table, pa.Table) else pa.table(table)
+    except (TypeError, pa.ArrowException) as error:
+        raise DataError(
+            f"{name}: a {type(table).__name__} is no table that Arrow can read ({error}); "
+            "pass a pandas, Polars or Arrow table, or a list of dicts"
+        ) from None
+    arrow = arrow.append_column("_line", pa.array(range(1, len(arrow) + 1), pa.int64()))
+    return con.create_table(f"memory_{name}", arrow).mutate(_fault=ibis.null(str))
+
+
+def _paths(name: str, table: Table, data: Path) -> list[Path]:
+    """The table's files, globs expanded, in a fixed order."""
+    if not table.files:
+        raise DataError(f"{name}.files: is missing; name the files, or pass tables in memory")
+    found: list[Path] = []
+    for pattern in table.files:
+        base = Path(pattern).anchor or data
+        relative = Path(pattern).relative_to(base) if Path(pattern).anchor else Path(pattern)
+        matches = sorted(path for path in Path(base).glob(str(relative)) if path.is_file())
+        if not matches:
+            raise DataError(f"{name}.files: no file {pattern!r} in {data}; check the data folder")
+        found += [path for path in matches if path not in found]
+    return found
+
+
+def _text(con: Any, path: Path, options: CsvOptions) -> ir.Table:
+    """A text file's rows: split lines, where quotes are respected and faults are told."""
+    delimiter = options.delimiter or ("\t" if ".tsv" in path.suffixes else ",")
+    columns = options.columns or _header(path, options, delimiter)
+    lines = con.read_csv(
+        path, auto_detect=False, columns={"text": "VARCHAR"}, header=False, delim=SEPARATOR,
+        quote="", escape="", encoding=options.encoding,
+    )  # fmt: skip
+    lines = lines.mutate(_line=ibis.row_number() + 1).filter(_.text.notnull())
+    if options.columns is None:
+        lines = lines.filter(_._line > 1)
+    lines = lines.mutate(text=_.text.replace(delimiter, SEPARATOR))
+    rows = _split(lines, options.quote)
+    rows = rows.mutate(_fault=_fault(rows, len(columns)))
+    values = {
+        column: _value(rows.cells[index].replace(SEPARATOR, delimiter), options)
+        for index, column in enumerate(columns)
+    }
+    return rows.select(**values, _line=rows._line, _fault=rows._fault)
+
+
+def _header(path: Path, options: CsvOptions, delimiter: str) -> tuple[str, ...]:
+    opened = gzip.open if path.suffix == ".gz" else open
+    try:
+        with opened(path, "rt", encoding=options.encoding, newline="") as file:
+            first = file.readline().lstrip("\ufeff").rstrip("\r\n")
+    except (OSError, EOFError, UnicodeDecodeError) as error:
+        raise DataError(f"{path}: can't be read ({error}); check csv.encoding") from None
+    columns = tuple(column.strip(f"{options.quote} ") for column in first.split(delimiter))
+    if not first or len(set(columns)) < len(columns):
+        raise DataError(f"{path}: line 1 is no header of distinct names; name them in csv.columns")
+    return columns
+
+
+def _split(lines: ir.Table, quote: str) -> ir.Table:
+    """Add 'cells' (list of strings) and 'rest' (characters of the line that fit no cell)."""
+    plain = lines.text.split(SEPARATOR)
+    if not quote:
+        return lines.mutate(cells=plain, rest=ibis.literal(0))
+    q, s = quote, SEPARATOR
+    cell = f"{s}({q}(?:[^{q}]|{q}{q})*{q}|[^{q}{s}][^{s}]*|)"
+    whole = regexp_extract_all(ibis.literal(s) + lines.text, cell, 0)
+    parts_ = regexp_extract_all(ibis.literal(s) + lines.text, cell, 1)
+    bare = parts_.map(
+        lambda value: ibis.ifelse(
+            value.startswith(q), value.substr(1, value.length() - 2).replace(q + q, q), value
+        )
+    )
+    quoted = lines.text.contains(q)
+    rest = lines.text.length() + 1 - whole.join("").length()
+    return lines.mutate(
+        cells=ibis.ifelse(quoted, bare, plain), rest=ibis.ifelse(quoted, rest, 0)
+    )
+
+
+def _fault(rows: ir.Table, columns: int) -> ir.StringValue:
+    count = rows.cells.length()
+    counted = ibis.literal(f"expected {columns} columns, found ") + count.cast("string")
+    unbalanced = "a quote does not end in its line; Parquet files may hold line breaks"
+    return ibis.cases(
+        (rows.rest != 0, unbalanced), (count != columns, counted), else_=ibis.null(str)
+    )
+
+
+def _value(cell: ir.StringValue, options: CsvOptions) -> ir.StringValue:
+    return ibis.ifelse(cell.isin(("", *options.null_values)), ibis.null(str), cell)

@@ -1,0 +1,165 @@
+"""The four tables, typed, in one DuckDB file: good rows apart from rejects."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import ibis
+import pyarrow as pa
+from ibis import _
+from ibis.expr import types as ir
+
+from thaw.errors import DataError
+from thaw.schema import ColumnRule, ColumnSplit, Field, Schema
+from thaw.tables.columns import Column, reject, typed
+from thaw.tables.sources import TABLES, parts
+
+Derive = Callable[[str, ir.Table], ir.Table]
+"""What a known data set adds to its raw tables: (table's name, rows) to rows."""
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What preparation starts from: the schema, and either a data folder or tables in memory."""
+
+    schema: Schema
+    data: Path
+    tables: Mapping[str, object] | None = None
+    derive: Derive | None = None
+
+
+def stage(con: Any, inputs: Inputs) -> None:
+    """Fill the tables 'users', 'items', 'impressions', 'events' and 'rejects'.
+
+    Raises:
+        DataError: when a file or a column is not there.
+    """
+    con.create_table("rejects", schema=ibis.schema(
+        {"table": "string", "file": "string", "line": "int64", "reason": "string"}
+    ))  # fmt: skip
+    counts = {name: _stage_table(con, inputs, name) for name in TABLES}
+    con.create_table("read", pa.table({"table": list(counts), "rows": list(counts.values())}))
+
+
+def columns(schema: Schema, name: str) -> list[Column]:
+    """The columns that the schema reads from one of its tables."""
+    if name == "users":
+        rule = schema.new_users
+        flag = [Column(rule.column, "flag", "hidden")] if isinstance(rule, ColumnRule) else []
+        own = [Column(schema.users.key, "key", "key"), *flag]
+        return own + _fields(schema.users.attributes)
+    if name == "items":
+        return [Column(schema.items.key, "key", "key"), *_fields(schema.items.features)]
+    if name == "events":
+        return _event_columns(schema)
+    table = schema.impressions
+    split = schema.split
+    return [
+        Column(table.user, "key", "user"),
+        Column(table.item, "key", "item"),
+        Column(table.time, "time", "time"),
+        *(Column(task.label, "label", f"label_{task.name}") for task in schema.tasks),
+        *(Column(name, "number", f"reference_{name}") for name in table.references),
+        *([Column(split.column, "text", "split")] if isinstance(split, ColumnSplit) else []),
+        *_fields(table.context),
+    ]
+
+
+def _event_columns(schema: Schema) -> list[Column]:
+    events = schema.events
+    result = [Column(events.user, "key", "user"), Column(events.time, "time", "time")]
+    if events.item is not None:
+        result.append(Column(events.item, "key", "item"))
+    else:
+        result += _fields(events.fields)
+    if events.action is not None:
+        result.append(Column(events.action, "text", "action"))
+    return result
+
+
+def _fields(fields: tuple[Field, ...]) -> list[Column]:
+    roles = {"categorical": "text", "dense": "number"}
+    return [Column(field.name, roles[field.kind], f"field_{field.name}") for field in fields]
+
+
+def _stage_table(con: Any, inputs: Inputs, name: str) -> int:
+    """Stage one table; return how many rows were read."""
+    source = name if name != "events" else inputs.schema.events.table
+    wanted = columns(inputs.schema, name)
+    for number, part in enumerate(parts(con, inputs.schema, source, inputs.data, inputs.tables)):
+        rows = inputs.derive(source, part.rows) if inputs.derive else part.rows
+        _check_columns(name, part.origin, wanted, rows)
+        found = typed(rows, wanted).mutate(_file=ibis.literal(number, "int32"))
+        if number == 0:
+            con.create_table(f"raw_{name}", found)
+            con.create_table(f"files_{name}", schema=ibis.schema(dict(_file="int32", file="string")))
+        else:
+            con.insert(f"raw_{name}", found)
+        con.insert(f"files_{name}", pa.table({"_file": pa.array([number], pa.int32()), "file": [part.origin]}))  # fmt: skip
+    checked = _checked(con, inputs.schema, name, con.table(f"raw_{name}"))
+    con.create_table(f"checked_{name}", checked)
+    con.drop_table(f"raw_{name}")
+    return _part_from_rejects(con, name, is_copy=source != name)
+
+
+def _check_columns(name: str, origin: str, wanted: list[Column], rows: ir.Table) -> None:
+    missing = [column.name for column in wanted if column.name not in rows.columns]
+    if missing:
+        there = ", ".join(column for column in rows.columns if not column.startswith("_"))
+        raise DataError(f"{name}: {origin} has no column {', '.join(missing)}; it has {there}")
+
+
+def _checked(con: Any, schema: Schema, name: str, rows: ir.Table) -> ir.Table:
+    """Mark rows whose key stands there twice, or points nowhere."""
+    if name in ("users", "items"):
+        window = ibis.window(group_by=_.key, order_by=[_._reason.notnull(), _._file, _._line])
+        again = ibis.row_number().over(window) > 0
+        text = ibis.literal("key '") + rows.key + "' stands there before"
+        return reject(rows.mutate(_again=again), _._again & _.key.notnull(), text).drop("_again")
+    rows = _pointing(con, rows, "user", "users")
+    if "item" in rows.columns:
+        rows = _pointing(con, rows, "item", "items")
+    if name == "events" and schema.events.item is not None:
+        rows = _with_item_fields(con, schema, rows)
+    if name == "impressions" and isinstance(schema.split, ColumnSplit):
+        known = _.split.isin(("train", "validation", "test")).fill_null(False)
+        shown = ibis.coalesce(rows.split, "nothing")
+        text = ibis.literal(f"{schema.split.column}: '") + shown + "' is no split; use train, validation or test"  # fmt: skip
+        rows = reject(rows, ~known, text)
+    return rows
+
+
+def _pointing(con: Any, rows: ir.Table, column: str, table: str) -> ir.Table:
+    keys = con.table(table).select(_key="key", _num="num")
+    joined = rows.left_join(keys, rows[column] == keys._key).drop("_key")
+    text = ibis.literal(f"{column} '") + joined[column] + f"' is not in the {table} table"
+    joined = reject(joined, _._num.isnull(), text)
+    return joined.drop(column).rename({column: "_num"})
+
+
+def _with_item_fields(con: Any, schema: Schema, rows: ir.Table) -> ir.Table:
+    items = con.table("items")
+    values = {
+        f"field_{field.name}": items.key if field.name == schema.items.key else items[f"field_{field.name}"]
+        for field in schema.events.fields
+    }  # fmt: skip
+    looked_up = items.select(_item=items.num, **values)
+    return rows.left_join(looked_up, rows.item == looked_up._item).drop("_item", "item")
+
+
+def _part_from_rejects(con: Any, name: str, *, is_copy: bool) -> int:
+    """Keep the good rows, numbered where they have a key, and tell the others."""
+    rows, files = con.table(f"checked_{name}"), con.table(f"files_{name}")
+    good = rows.filter(_._reason.isnull()).drop("_reason")
+    if "key" in good.columns:
+        good = good.mutate(num=ibis.row_number().over(order_by=_.key).cast("int32"))
+    con.create_table(name, good)
+    bad = rows.filter(_._reason.notnull()).join(files, "_file")
+    if not is_copy:  # rows that are impressions and events at once are told once
+        con.insert("rejects", bad.select(
+            table=ibis.literal(name), file=_.file, line=_._line, reason=_._reason
+        ))  # fmt: skip
+    count = int(rows.count().to_pyarrow().as_py())
+    con.drop_table(f"checked_{name}")
+    return count
