@@ -1,0 +1,35 @@
+"""thaw: better ranking for new users, beside your own ranking model (MAIL, CIKM 2021)."""
+
+from thaw.data import Dataset
+from thaw.datasets import KNOWN
+from thaw.errors import DataError, MethodError, SchemaError, ThawError, TrainingError
+from thaw.methods import MAIL, Method
+from thaw.nn.inputs import Behavior, Inputs, InputShape
+from thaw.options import Training
+from thaw.preparation import prepare
+from thaw.rankers import BaseDNN, Output
+from thaw.recommender import Recommender
+from thaw.schema import Schema
+from thaw.training import train
+
+__all__ = [
+    "KNOWN",
+    "MAIL",
+    "BaseDNN",
+    "Behavior",
+    "DataError",
+    "Dataset",
+    "InputShape",
+    "Inputs",
+    "Method",
+    "MethodError",
+    "Output",
+    "Recommender",
+    "Schema",
+    "SchemaError",
+    "ThawError",
+    "Training",
+    "TrainingError",
+    "prepare",
+    "train",
+]

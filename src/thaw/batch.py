@@ -199,7 +199,9 @@ class Assembler:
         places = self._place[flat].astype(np.int64)
         cuts = np.cumsum([part.size for part in ids])[:-1]
         parts = np.split(places, cuts)
-        shaped = [torch.from_numpy(p.reshape(part.shape)) for p, part in zip(parts, ids, strict=True)]
+        shaped = [
+            torch.from_numpy(p.reshape(part.shape)) for p, part in zip(parts, ids, strict=True)
+        ]
         return torch.from_numpy(touched), shaped
 
 

@@ -22,7 +22,9 @@ class SchemaError(ThawError):
     def __init__(self, faults: list[str], source: str = "schema") -> None:
         self.faults = faults
         count = "1 fault" if len(faults) == 1 else f"{len(faults)} faults"
-        super().__init__("\n".join([f"{source} has {count}:", *(f"  - {fault}" for fault in faults)]))
+        super().__init__(
+            "\n".join([f"{source} has {count}:", *(f"  - {fault}" for fault in faults)])
+        )
 
 
 class DataError(ThawError):

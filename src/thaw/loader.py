@@ -45,7 +45,9 @@ class Loader:
     them and gives the same batches as reading from the start.
     """
 
-    def __init__(self, dataset: Dataset, layout: Layout, split: str, options: LoaderOptions) -> None:
+    def __init__(
+        self, dataset: Dataset, layout: Layout, split: str, options: LoaderOptions
+    ) -> None:
         self.dataset, self.split, self.options = dataset, split, options
         self.impressions = dataset.splits[split]
         share = options.unknown_share if options.is_training else 0.0
@@ -105,7 +107,9 @@ class Loader:
         random = None
         if options.is_training:
             random = np.random.default_rng((options.seed, number, index))
-            hidden = hidden | ((random.random(len(user)) < options.behavior_dropout) & (pointer > 0))
+            hidden = hidden | (
+                (random.random(len(user)) < options.behavior_dropout) & (pointer > 0)
+            )
         rows = Rows(
             user=user,
             item=table.item[chosen],

@@ -1,12 +1,11 @@
 """The two towers and the embedding table that they share (Figure 2)."""
 
-from contextlib import contextmanager
 from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
-
-from dataclasses import replace
 
 from thaw.batch import Batch
 from thaw.data import Layout
@@ -90,7 +89,8 @@ class Model(nn.Module):
         if not self.sees_all:
             return inputs.user_attributes
         row = inputs.behavior.user.argsort()
-        return torch.cat([inputs.user_attributes, inputs.context[row], inputs.target[row]], dim=1)
+        context, target = inputs.context.index_select(0, row), inputs.target.index_select(0, row)
+        return torch.cat([inputs.user_attributes, context, target], dim=1)
 
 
 @contextmanager

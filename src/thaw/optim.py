@@ -1,7 +1,11 @@
-"""Adam for an embedding table: a step costs what the batch touches, not what the table holds."""
+"""The two optimizers, and Adam for an embedding table: a step costs what the batch touches."""
+
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+
+from thaw.model import Model
 
 
 class RowAdam:
@@ -28,7 +32,12 @@ class RowAdam:
         betas: tuple[float, float] = (0.9, 0.999),
         epsilon: float = 1e-8,
     ) -> None:
-        self.table, self.learning_rate, self.betas, self.epsilon = table, learning_rate, betas, epsilon
+        self.table, self.learning_rate, self.betas, self.epsilon = (
+            table,
+            learning_rate,
+            betas,
+            epsilon,
+        )
         self.mean = torch.zeros_like(table)
         self.square = torch.zeros_like(table)
         self.steps = 0
@@ -63,3 +72,23 @@ class RowAdam:
         self.mean.copy_(state["mean"])
         self.square.copy_(state["square"])
         self.steps = int(state["steps"])
+
+
+@dataclass
+class Optimizers:
+    """G_A for the zero-shot tower; G_B for the ranker and, row by row, the embedding table."""
+
+    tower: torch.optim.Adam | None
+    ranker: torch.optim.Adam
+    table: RowAdam
+
+    @classmethod
+    def of(cls, model: Model, learning_rate: float, tower_rate: float) -> "Optimizers":
+        """Make them, each parameter in exactly one."""
+        adam = torch.optim.Adam
+        tower = model.tower
+        return cls(
+            tower=adam(tower.parameters(), tower_rate, fused=True) if tower is not None else None,
+            ranker=adam(model.ranker.parameters(), learning_rate, fused=True),
+            table=RowAdam(model.embeddings.table, learning_rate=learning_rate),
+        )

@@ -136,7 +136,9 @@ def _tell_rejects(con: Any, target: Path, limit: float) -> dict[str, Any]:
     read = {row["table"]: row["rows"] for row in con.table("read").to_pyarrow().to_pylist()}
     counts = con.table("rejects").group_by("table").agg(n=_.count()).to_pyarrow().to_pylist()
     counted = {row["table"]: row["n"] for row in counts}
-    summary = {name: {"read": rows, "rejected": counted.get(name, 0)} for name, rows in read.items()}
+    summary = {
+        name: {"read": rows, "rejected": counted.get(name, 0)} for name, rows in read.items()
+    }
     empty = [name for name, each in summary.items() if name != "events" and each["read"] == 0]
     if empty:
         raise DataError(f"{', '.join(empty)}: no rows; give at least a training and a test row")
@@ -159,7 +161,9 @@ def _rejects(con: Any) -> pa.Table:
 
 def _examples(con: Any, count: int = 5) -> list[str]:
     rows = con.table("rejects").order_by("table", "file", "line").limit(count)
-    return [f"{row['file']}:{row['line']}: {row['reason']}" for row in rows.to_pyarrow().to_pylist()]
+    return [
+        f"{row['file']}:{row['line']}: {row['reason']}" for row in rows.to_pyarrow().to_pylist()
+    ]
 
 
 def _write_arrays(con: Any, schema: Schema, names: list[str], folder: Path, times: Path) -> None:

@@ -8,9 +8,15 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, ModelWrapValidatorHandler
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    ModelWrapValidatorHandler,
+    ValidationError,
+    model_validator,
+)
 from pydantic import Field as Described
-from pydantic import ValidationError, model_validator
 
 from thaw.errors import SchemaError
 from thaw.schema_checks import cross_faults, fault_line, named, plain

@@ -62,7 +62,9 @@ class MAIL:
     def __post_init__(self) -> None:
         for name, choices in CHOICES.items():
             if getattr(self, name) not in choices:
-                raise MethodError(f"MAIL.{name} (={getattr(self, name)!r}) must be one of {choices}")
+                raise MethodError(
+                    f"MAIL.{name} (={getattr(self, name)!r}) must be one of {choices}"
+                )
         if not 0 <= self.dropout < 1:
             raise MethodError(f"MAIL.dropout (={self.dropout}) must be in [0, 1)")
         if self.users_per_step is not None and self.users_per_step < 1:

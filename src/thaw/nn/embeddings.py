@@ -55,7 +55,7 @@ class Embeddings(nn.Module):
             rows: [R, d], what `look_up` returned for it.
         """
         target = _embed(rows, batch.target)
-        event = target[:, self.shared].sum(1)
+        event = sum((target[:, k] for k in self.shared), start=torch.zeros_like(target[:, 0]))
         behavior = Behavior(_events(rows, batch), _offsets(batch), batch.user)
         return Inputs(
             user_attributes=_embed(rows, batch.attributes),

@@ -39,7 +39,8 @@ class BaseDNN(nn.Module):
     def pool(inputs: Inputs) -> Tensor:
         """Return z = [z^v, z^a, z^c, z^t] [B, 4d] (Eq. 11)."""
         user = torch.cat([inputs.behavior.pool_users(), inputs.user_attributes.sum(1)], dim=1)
-        return torch.cat([user[inputs.behavior.user], inputs.context.sum(1), inputs.target.sum(1)], dim=1)  # fmt: skip
+        rows = user.index_select(0, inputs.behavior.user)
+        return torch.cat([rows, inputs.context.sum(1), inputs.target.sum(1)], dim=1)
 
     def perceptron(self, z: Tensor) -> Tensor:
         """Return the logits [B, tasks] of z (Eq. 12, before the sigmoid)."""

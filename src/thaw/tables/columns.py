@@ -52,7 +52,9 @@ def as_text(value: ir.Value) -> ir.StringValue:
         whole = value == value.floor()
         # The cast is tried: infinity and numbers beyond 64 bits keep their own text.
         integer = value.try_cast("int64").cast("string")
-        text = ibis.ifelse(whole, ibis.coalesce(integer, value.cast("string")), value.cast("string"))
+        text = ibis.ifelse(
+            whole, ibis.coalesce(integer, value.cast("string")), value.cast("string")
+        )
         return ibis.ifelse(value.isnan(), ibis.null(str), text)
     text = value.cast("string")
     return ibis.ifelse(text == "", ibis.null(str), text)
@@ -117,6 +119,4 @@ def _reason(rows: ir.Table, column: Column) -> ir.StringValue:
 
 def reject(table: ir.Table, condition: ir.BooleanValue, reason: ir.StringValue) -> ir.Table:
     """Mark the good rows that meet a condition as rejects."""
-    return table.mutate(
-        _reason=ibis.ifelse(_._reason.isnull() & condition, reason, _._reason)
-    )
+    return table.mutate(_reason=ibis.ifelse(_._reason.isnull() & condition, reason, _._reason))

@@ -142,9 +142,7 @@ def _split(lines: ir.Table, quote: str) -> ir.Table:
     )
     quoted = lines.text.contains(q)
     rest = lines.text.length() + 1 - whole.join("").length()
-    return lines.mutate(
-        cells=ibis.ifelse(quoted, bare, plain), rest=ibis.ifelse(quoted, rest, 0)
-    )
+    return lines.mutate(cells=ibis.ifelse(quoted, bare, plain), rest=ibis.ifelse(quoted, rest, 0))
 
 
 def _fault(rows: ir.Table, columns: int) -> ir.StringValue:

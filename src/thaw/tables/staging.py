@@ -93,7 +93,9 @@ def _stage_table(con: Any, inputs: Inputs, name: str) -> int:
         found = typed(rows, wanted).mutate(_file=ibis.literal(number, "int32"))
         if number == 0:
             con.create_table(f"raw_{name}", found)
-            con.create_table(f"files_{name}", schema=ibis.schema(dict(_file="int32", file="string")))
+            con.create_table(
+                f"files_{name}", schema=ibis.schema(dict(_file="int32", file="string"))
+            )
         else:
             con.insert(f"raw_{name}", found)
         con.insert(f"files_{name}", pa.table({"_file": pa.array([number], pa.int32()), "file": [part.origin]}))  # fmt: skip

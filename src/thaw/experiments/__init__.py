@@ -1,0 +1,1 @@
+"""Comparisons that can be stopped, continued and repeated."""

@@ -1,0 +1,48 @@
+"""How a method is trained: the paper's hyper-parameters, and what the paper leaves open."""
+
+from dataclasses import dataclass
+
+from thaw.errors import TrainingError
+
+LOSSES = ("ranking", "attribute_side", "behavior_side", "alignment")
+"""The four losses of Figure 4: L_rt, L_a, L_v and L_d."""
+
+
+@dataclass(frozen=True)
+class Training:
+    """How a method is trained; the defaults are section 4.2's.
+
+    Attributes:
+        dim: d, the embeddings' width.
+        learning_rate: of both Adam optimizers.
+        batch_size: rows a step.
+        max_events: n_v, how many of a user's last events are seen.
+        max_epochs: training stops here at the latest.
+        patience: training stops when validation AUC has not improved for so many epochs.
+        unknown_share: the share of ids that training shows as unknown, in [0, 1).
+        seed: of the initial weights, the order of rows, and dropout.
+        checkpoint_seconds: time between checkpoints.
+        device: 'cpu', 'cuda', or 'auto' for a GPU where there is one.
+        explodes_at: training stops when a loss is above this.
+    """
+
+    dim: int = 32
+    learning_rate: float = 1e-3
+    batch_size: int = 1024
+    max_events: int = 100
+    max_epochs: int = 20
+    patience: int = 2
+    unknown_share: float = 0.05
+    seed: int = 0
+    checkpoint_seconds: float = 120.0
+    device: str = "auto"
+    explodes_at: float = 1e6
+
+    def __post_init__(self) -> None:
+        for name in ("dim", "batch_size", "max_events", "max_epochs", "patience"):
+            if getattr(self, name) < 1:
+                raise TrainingError(f"{name} (={getattr(self, name)}) must be 1 or more")
+        if not 0 <= self.unknown_share < 1:
+            raise TrainingError(f"unknown_share (={self.unknown_share}) must be in [0, 1)")
+        if self.learning_rate <= 0:
+            raise TrainingError(f"learning_rate (={self.learning_rate}) must be above 0")

@@ -1,0 +1,333 @@
+"""A trained model with all it needs to answer: from raw ids and values to probabilities."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Self
+
+import ibis
+import numpy as np
+import pyarrow as pa
+import torch
+from pyarrow import compute as pc
+
+from thaw import checkpoint
+from thaw.batch import Assembler, Rows
+from thaw.data import Dataset, Entities, Events, Layout, Moments, Vocabularies, moments
+from thaw.errors import DataError, TrainingError
+from thaw.methods import MAIL, Method
+from thaw.model import Model, build
+from thaw.predicting import Predictions, predict
+from thaw.rankers import RANKERS, RankerFactory
+from thaw.schema import Field, Schema
+from thaw.tables.columns import Column, typed
+from thaw.tables.vocabularies import ACTION, MISSING, categorical, dense
+
+REAL, VIRTUAL, NONE = "real", "virtual", "none"
+"""Which behavior a score rests on: the user's own, the tower's, or none."""
+
+BATCH = 4096
+
+
+@dataclass(frozen=True)
+class _Tables:
+    """What the assembler reads, here for users and items that arrive with a request."""
+
+    schema: Schema
+    users: Entities
+    items: Entities
+    events: Events
+
+
+@dataclass(frozen=True)
+class Recommender:
+    """A trained model, its schema and its vocabularies.
+
+    Attributes:
+        model: the towers.
+        schema: what the tables look like.
+        vocabularies: which values have ids.
+        moments: how dense fields are standardised.
+        facts: how it was trained, as in 'run.json', and how it did on validation.
+        dataset: where known users' attributes and behavior are looked up, or None.
+    """
+
+    model: Model
+    schema: Schema
+    vocabularies: Vocabularies
+    moments: Moments
+    facts: Mapping[str, Any]
+    dataset: Dataset | None = None
+
+    @classmethod
+    def load(
+        cls,
+        folder: str | Path,
+        *,
+        dataset: Dataset | None = None,
+        ranker: RankerFactory | None = None,
+    ) -> Self:
+        """Load a run's best model.
+
+        Args:
+            folder: the run's folder.
+            dataset: where known users are looked up; by default the one that it was trained on,
+                if it is still where it was.
+            ranker: what builds the ranker, for one of your own.
+
+        Raises:
+            TrainingError: when there is no model, or its ranker is not known.
+        """
+        folder = Path(folder)
+        if not (folder / "run.json").exists():
+            raise TrainingError(f"{folder}: no run here; make one with 'thaw train'")
+        facts = json.loads((folder / "run.json").read_text())
+        found = checkpoint.read(folder, "model")
+        if found is None:
+            raise TrainingError(f"{folder}: no finished epoch yet; resume the run")
+        tensors, best = found
+        schema = Schema.model_validate(facts["schema"])
+        vocabularies = Vocabularies.open(folder / "vocabularies")
+        layout = Layout.build(schema, vocabularies, moments(facts["dense"]))
+        options = facts["training"]
+        model = build(_method(facts["method"], ranker), layout, dim=options["dim"],
+                      max_events=options["max_events"], tasks=len(schema.tasks), seed=0)  # fmt: skip
+        model.load_state_dict(tensors)
+        model.eval()
+        if dataset is None and (Path(facts["dataset"]) / "manifest.json").exists():
+            dataset = Dataset.open(facts["dataset"])
+        return cls(model, schema, vocabularies, moments(facts["dense"]), facts | {"best": best}, dataset)  # fmt: skip
+
+    def predict(self, dataset: Dataset, split: str, *, hides_behavior: bool = True) -> Predictions:
+        """Return the predictions for a split of a prepared dataset."""
+        return predict(self.model, dataset, split, hides_behavior=hides_behavior)
+
+    def score(
+        self,
+        users: object,
+        items: object,
+        *,
+        context: Mapping[str, object] | None = None,
+        events: object | None = None,
+    ) -> pa.Table:
+        """Return a row for each pair of a user and an item, and which behavior it rests on.
+
+        No value makes it fail: ids and values that training never saw count as unknown, columns
+        that are left out as missing. What the dataset knows of a user or an item fills in for
+        columns that are left out.
+
+        Args:
+            users: a pandas, Polars or Arrow table or a list of dicts with the users' key and
+                attributes, or a list of ids.
+            items: the same for items.
+            context: one value for each context field, for all pairs.
+            events: a table with the users' events, in the schema's columns; without it, users that
+                the dataset knows have the behavior that it knows of.
+
+        Returns:
+            A table with U x I rows, user by user: 'user', 'item', a probability for each task by
+            its name, and 'behavior': 'real', 'virtual' or 'none'.
+
+        Raises:
+            DataError: when a table lacks its key column, or events lack one of theirs.
+        """
+        schema, known = self.schema, self.dataset
+        given_users = self._entities("users", users, schema.users.key, schema.users.fields, known)
+        given_items = self._entities("items", items, schema.items.key, schema.items.fields, known)
+        behavior = self._events(events, given_users.keys)
+        tables = _Tables(schema, given_users, given_items, behavior)
+        num_users, num_items = len(given_users), len(given_items)
+        user = np.repeat(np.arange(num_users), num_items)
+        item = np.tile(np.arange(num_items), num_users)
+        codes, values = self._context(context or {})
+        assembler = Assembler(tables, self._layout, max_events=self.model.max_events)
+        probabilities = np.zeros((len(user), len(schema.tasks)), np.float32)
+        count = behavior.offsets[1:] - behavior.offsets[:-1]
+        for low in range(0, len(user), BATCH):
+            part = slice(low, low + BATCH)
+            size = len(user[part])
+            rows = Rows(
+                user=user[part],
+                item=item[part],
+                pointer=count[user[part]],
+                hidden=np.zeros(size, bool),
+                codes=np.repeat(codes, size, axis=0),
+                dense=np.repeat(values, size, axis=0),
+                labels=np.zeros((size, len(schema.tasks)), np.float32),
+            )
+            with torch.inference_mode():
+                probabilities[part] = self.model(assembler.batch(rows)).numpy()
+        fallback = NONE if self.model.tower is None else VIRTUAL
+        tasks = {task.name: probabilities[:, index] for index, task in enumerate(schema.tasks)}
+        return pa.table({
+            "user": given_users.keys.take(pa.array(user)),
+            "item": given_items.keys.take(pa.array(item)),
+            **tasks,
+            "behavior": np.where(count[user] > 0, REAL, fallback),
+        })  # fmt: skip
+
+    @cached_property
+    def _layout(self) -> Layout:
+        return Layout.build(self.schema, self.vocabularies, self.moments)
+
+    @cached_property
+    def _engine(self) -> Any:
+        """DuckDB types the values of a request by the rules of preparation."""
+        return ibis.duckdb.connect()
+
+    def _entities(
+        self, table: str, given: object, key: str, fields: tuple[Field, ...], known: Dataset | None
+    ) -> Entities:
+        rows = _arrow(table, given, key)
+        columns = [Column(key, "text", "key")]
+        columns += [_column(field) for field in fields if field.name in rows.column_names and field.name != key]  # fmt: skip
+        values = self._typed(rows, columns)
+        keys = values.column("key")
+        stored: Entities | None = getattr(known, table) if known is not None else None
+        place = _places(keys, stored)
+        codes = np.zeros((len(rows), len(categorical(fields))), np.int32)
+        numbers = np.full((len(rows), len(dense(fields))), np.nan, np.float32)
+        for index, field in enumerate(categorical(fields)):
+            name = "key" if field.name == key else f"field_{field.name}"
+            if name in values.column_names:
+                vocabulary = self.schema.vocabulary(table, field)
+                codes[:, index] = self.vocabularies.encode(vocabulary, values.column(name))
+            elif stored is not None:
+                codes[:, index] = np.where(place >= 0, stored.codes[place, index], MISSING)
+        for index, field in enumerate(dense(fields)):
+            name = f"field_{field.name}"
+            if name in values.column_names:
+                numbers[:, index] = values.column(name).to_numpy()
+            elif stored is not None:
+                numbers[:, index] = np.where(place >= 0, stored.dense[place, index], np.nan)
+        return Entities(keys, codes, numbers)
+
+    def _events(self, given: object | None, keys: pa.ChunkedArray) -> Events:
+        """The users' behavior: as given, or as the dataset knows it."""
+        if given is not None:
+            return self._given_events(given, keys)
+        if self.dataset is None:
+            width = len(self.schema.events.fields) + (self.schema.events.action is not None)
+            return Events(np.zeros((0, width), np.int32), np.zeros(len(keys) + 1, np.int64))
+        place = _places(keys, self.dataset.users)
+        stored = self.dataset.events
+        starts = np.where(place >= 0, stored.offsets[place], 0)
+        lengths = np.where(place >= 0, stored.offsets[place + 1] - starts, 0)
+        offsets = np.concatenate([[0], lengths.cumsum()])
+        index = np.repeat(starts - offsets[:-1], lengths) + np.arange(offsets[-1])
+        return Events(stored.codes[index], offsets)
+
+    def _given_events(self, given: object, keys: pa.ChunkedArray) -> Events:
+        declared = self.schema.events
+        rows = _arrow("events", given, declared.user)
+        by_item = declared.item is not None
+        columns = [Column(declared.user, "text", "user"), Column(declared.time, "time", "time")]
+        columns += [Column(declared.item, "text", "item")] if declared.item is not None else []
+        columns += [] if by_item else [_column(field) for field in declared.fields]
+        columns += [Column(declared.action, "text", "action")] if declared.action else []
+        missing = [column.name for column in columns if column.name not in rows.column_names]
+        if missing:
+            raise DataError(f"events: no column {', '.join(missing)}; there are {', '.join(rows.column_names)}")  # fmt: skip
+        values = self._typed(rows, columns).sort_by("time")
+        owner = np.asarray(pc.fill_null(pc.index_in(values.column("user"), value_set=keys.combine_chunks()), -1))  # fmt: skip
+        order = np.argsort(owner, kind="stable")
+        order = order[owner[order] >= 0]
+        codes = self._event_codes(values)[order]
+        counts = np.bincount(owner[order], minlength=len(keys))
+        return Events(codes, np.concatenate([[0], counts.cumsum()]))
+
+    def _event_codes(self, values: pa.Table) -> np.ndarray:
+        declared = self.schema.events
+        if declared.item is not None:
+            item = pa.table({self.schema.items.key: values.column("item")})
+            entities = self._entities("items", item, self.schema.items.key, self.schema.items.fields, self.dataset)  # fmt: skip
+            names = [field.name for field in categorical(self.schema.items.fields)]
+            parts = [entities.codes[:, names.index(field.name)] for field in declared.fields]
+        else:
+            parts = [
+                self.vocabularies.encode(self.schema.vocabulary("events", field), values.column(f"field_{field.name}"))
+                for field in declared.fields
+            ]  # fmt: skip
+        if declared.action is not None:
+            parts.append(self.vocabularies.encode(ACTION, values.column("action")))
+        return np.stack(parts, axis=1)
+
+    def _context(self, given: Mapping[str, object]) -> tuple[np.ndarray, np.ndarray]:
+        """One row of context: ids [1, fields] and values [1, fields]."""
+        fields = self.schema.impressions.context
+        names = [field.name for field in fields]
+        unknown = [name for name in given if name not in names]
+        if unknown:
+            raise DataError(f"context: no field {', '.join(unknown)}; there are {', '.join(names)}")
+        row = pa.table({name: [value] for name, value in given.items()} | {"_": [0]})
+        values = self._typed(row, [_column(field) for field in fields if field.name in given])
+        codes = [
+            int(self.vocabularies.encode(self.schema.vocabulary("impressions", field), values.column(f"field_{field.name}"))[0])
+            if field.name in given else MISSING
+            for field in categorical(fields)
+        ]  # fmt: skip
+        numbers = [
+            values.column(f"field_{field.name}")[0].as_py() if field.name in given else None
+            for field in dense(fields)
+        ]
+        return np.array([codes], np.int32), np.array([numbers], np.float32)
+
+    def _typed(self, rows: pa.Table, columns: list[Column]) -> pa.Table:
+        """Read columns by the rules of preparation; what breaks a rule is missing."""
+        line = pa.array(np.arange(len(rows)), pa.int64())
+        fault = pa.nulls(len(rows), pa.string())
+        table = rows.append_column("_line", line).append_column("_fault", fault)
+        name = ibis.util.gen_name("request")
+        try:
+            staged = self._engine.create_table(name, table)
+            return typed(staged, columns).order_by("_line").drop("_reason", "_line").to_pyarrow()
+        finally:
+            self._engine.drop_table(name, force=True)
+
+
+def _method(facts: Mapping[str, Any], ranker: RankerFactory | None) -> Method:
+    mail = facts["mail"]
+    if mail is not None:
+        tuples = {name: tuple(value) for name, value in mail.items() if isinstance(value, list)}
+        mail = MAIL(**mail | tuples)
+    if ranker is None and facts["ranker"] not in RANKERS:
+        raise TrainingError(f"the ranker {facts['ranker']!r} does not ship with thaw; pass it as `ranker`")  # fmt: skip
+    return Method(facts["name"], ranker or facts["ranker"], mail, facts["behavior_dropout"])
+
+
+def _arrow(name: str, given: object, key: str) -> pa.Table:
+    """The rows of a request as an Arrow table with its key column."""
+    if isinstance(given, Sequence) and not isinstance(given, str | bytes):
+        records = [value if isinstance(value, Mapping) else {key: value} for value in given]
+        names = dict.fromkeys(name for record in records for name in record)
+        given = {name: _array([record.get(name) for record in records]) for name in names or [key]}
+    try:
+        rows = given if isinstance(given, pa.Table) else pa.table(given)
+    except (TypeError, ValueError, pa.ArrowException) as error:
+        raise DataError(f"{name}: a {type(given).__name__} is no table that Arrow can read ({error})") from None  # fmt: skip
+    if key not in rows.column_names:
+        raise DataError(f"{name}: no column {key!r}; there are {', '.join(rows.column_names)}")
+    return rows
+
+
+def _array(values: list[Any]) -> pa.Array:
+    """Values of any types: ids are texts in the end, so a mixture is read as texts."""
+    try:
+        return pa.array(values)
+    except (pa.ArrowInvalid, pa.ArrowTypeError):
+        return pa.array([None if value is None else str(value) for value in values])
+
+
+def _column(field: Field) -> Column:
+    role = "text" if field.kind == "categorical" else "number"
+    return Column(field.name, role, f"field_{field.name}")
+
+
+def _places(keys: pa.ChunkedArray, stored: Entities | None) -> np.ndarray:
+    """[N] where each key stands in the dataset, -1 where it does not."""
+    if stored is None:
+        return np.full(len(keys), -1)
+    found = pc.index_in(keys, value_set=stored.keys.combine_chunks())
+    return np.asarray(pc.fill_null(found, -1))

@@ -1,0 +1,197 @@
+"""A training run in its folder: where it stands, and its checkpoints."""
+
+import dataclasses
+import json
+import math
+import shutil
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from thaw import checkpoint
+from thaw.data import Dataset
+from thaw.errors import TrainingError
+from thaw.methods import Method
+from thaw.model import Model
+from thaw.optim import Optimizers
+from thaw.options import LOSSES, Training
+
+
+@dataclass
+class State:
+    """Where a run stands.
+
+    Attributes:
+        epoch: the epoch under way.
+        batch: batches of it that are done.
+        losses: [steps, 4] so far, in the order of LOSSES.
+        epochs: what each finished epoch gave.
+        best_epoch: the epoch with the best validation AUC so far.
+        seconds: time spent in training steps, summed over interruptions.
+        is_finished: whether training is over.
+    """
+
+    epoch: int = 0
+    batch: int = 0
+    losses: list[np.ndarray] = field(default_factory=list)
+    epochs: list[dict[str, float]] = field(default_factory=list)
+    best_epoch: int = -1
+    seconds: float = 0.0
+    is_finished: bool = False
+
+    def loss_history(self) -> np.ndarray:
+        """The losses [steps, 4] float32."""
+        if not self.losses:
+            return np.zeros((0, len(LOSSES)), np.float32)
+        return np.stack(self.losses)
+
+    def finish_epoch(self, facts: dict[str, float], options: Training) -> bool:
+        """Note an epoch's result; return whether it is the best so far."""
+        self.epochs.append(facts)
+        best = self.epochs[self.best_epoch]["validation_auc"] if self.best_epoch >= 0 else -math.inf
+        is_best = facts["validation_auc"] > best
+        if is_best or self.best_epoch < 0:
+            self.best_epoch = self.epoch
+        self.epoch, self.batch = self.epoch + 1, 0
+        has_stalled = self.epoch - 1 - self.best_epoch >= options.patience
+        self.is_finished = has_stalled or self.epoch >= options.max_epochs
+        return self.best_epoch == self.epoch - 1
+
+
+def save(folder: Path, model: Model, optimizers: Optimizers, state: State) -> None:
+    """Write a checkpoint."""
+    tensors = {f"model.{key}": value for key, value in model.state_dict().items()}
+    tensors |= {f"table.{key}": value for key, value in optimizers.table.state().items()}
+    for name, adam in (("tower", optimizers.tower), ("ranker", optimizers.ranker)):
+        tensors |= _adam_tensors(name, adam)
+    losses = state.loss_history()
+    tensors["losses"] = torch.from_numpy(losses)
+    facts = {
+        "epoch": state.epoch,
+        "batch": state.batch,
+        "epochs": state.epochs,
+        "best_epoch": state.best_epoch,
+        "seconds": state.seconds,
+        "is_finished": state.is_finished,
+    }
+    checkpoint.write(folder, "checkpoint", len(losses), tensors, facts)
+
+
+def restore(folder: Path, model: Model, optimizers: Optimizers) -> State | None:
+    """Set model and optimizers to the latest checkpoint; return its state, None without one."""
+    found = checkpoint.read(folder, "checkpoint")
+    if found is None:
+        return None
+    tensors, facts = found
+    model.load_state_dict(_part(tensors, "model."))
+    optimizers.table.load(_part(tensors, "table."))
+    for name, adam in (("tower", optimizers.tower), ("ranker", optimizers.ranker)):
+        if adam is not None:
+            _load_adam(adam, _part(tensors, f"{name}."))
+    return State(losses=list(tensors["losses"].numpy()), **facts)
+
+
+def _part(tensors: dict[str, Tensor], name: str) -> dict[str, Tensor]:
+    return {key.removeprefix(name): value for key, value in tensors.items() if key.startswith(name)}
+
+
+def _adam_tensors(name: str, adam: torch.optim.Adam | None) -> dict[str, Tensor]:
+    states = adam.state_dict()["state"] if adam is not None else {}
+    return {
+        f"{name}.{i}.{key}": value for i, state in states.items() for key, value in state.items()
+    }
+
+
+def _load_adam(adam: torch.optim.Adam, tensors: dict[str, Tensor]) -> None:
+    states: dict[int, dict[str, Tensor]] = {}
+    for key, value in tensors.items():
+        index, name = key.split(".", 1)
+        states.setdefault(int(index), {})[name] = value
+    adam.load_state_dict({**adam.state_dict(), "state": states})
+
+
+@dataclass(frozen=True)
+class RunFacts:
+    """How a run went.
+
+    Attributes:
+        seed: its seed.
+        epochs: epochs trained.
+        best_epoch: the epoch whose model is kept, counted from 0.
+        seconds: in training steps.
+        rows_per_second: of training.
+        losses: [steps, 4] in the order of LOSSES.
+        validation_auc: after each epoch.
+    """
+
+    seed: int
+    epochs: int
+    best_epoch: int
+    seconds: float
+    rows_per_second: float
+    losses: np.ndarray
+    validation_auc: tuple[float, ...]
+
+
+def facts_of(folder: Path) -> RunFacts:
+    """Read how a run went from its last checkpoint.
+
+    Raises:
+        TrainingError: when there is none.
+    """
+    found = checkpoint.read(folder, "checkpoint")
+    if found is None:
+        raise TrainingError(f"{folder}: no checkpoint here")
+    tensors, facts = found
+    options = json.loads((folder / "run.json").read_text())["training"]
+    rows = len(tensors["losses"]) * options["batch_size"]
+    return RunFacts(
+        seed=options["seed"],
+        epochs=len(facts["epochs"]),
+        best_epoch=facts["best_epoch"],
+        seconds=facts["seconds"],
+        rows_per_second=rows / max(facts["seconds"], 1e-9),
+        losses=tensors["losses"].numpy(),
+        validation_auc=tuple(epoch["validation_auc"] for epoch in facts["epochs"]),
+    )
+
+
+def describe(dataset: Dataset, method: Method, options: Training, hides_behavior: bool) -> dict[str, Any]:  # fmt: skip
+    """What a run is, as it is written beside its checkpoints."""
+    ranker = method.ranker if isinstance(method.ranker, str) else getattr(method.ranker, "__name__", "own")  # fmt: skip
+    return {
+        "dataset": str(dataset.path.resolve()),
+        "fingerprint": dataset.fingerprint,
+        "schema": dataset.schema.model_dump(mode="json"),
+        "dense": dataset.manifest["dense"],
+        "method": {**dataclasses.asdict(dataclasses.replace(method, ranker="base-dnn")), "ranker": ranker},
+        "training": dataclasses.asdict(options),
+        "hides_behavior": hides_behavior,
+    }  # fmt: skip
+
+
+def start(folder: Path, facts: dict[str, Any], vocabularies: Path, *, resume: bool) -> None:
+    """Make a run's folder, or check that the one to resume is of the same run.
+
+    Raises:
+        TrainingError: when the folder is taken, or belongs to another run.
+    """
+    path = folder / "run.json"
+    facts = json.loads(json.dumps(facts))
+    if not path.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        shutil.copytree(vocabularies, folder / "vocabularies", dirs_exist_ok=True)
+        aside = folder / ".run.json.partial"
+        aside.write_text(json.dumps(facts, indent=1))
+        aside.rename(path)
+        return
+    if not resume:
+        raise TrainingError(f"{folder} holds a run; resume it (--resume), or choose another folder")
+    before = json.loads(path.read_text())
+    differing = [key for key in facts if key != "dataset" and before.get(key) != facts[key]]
+    if differing:
+        raise TrainingError(f"{folder} holds another run: {', '.join(differing)} differ; choose another folder")  # fmt: skip
