@@ -1,16 +1,18 @@
 """A batch: ids and pointers, no padding, work that depends on the user alone once per user."""
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from thaw.data import Dataset, Group, Layout
+from thaw.data import Entities, Events, Group, Layout
+from thaw.schema import Schema
 from thaw.tables.vocabularies import FIRST, UNKNOWN
 
 # The bits of the number that two rows share when the model sees the same user: from low to high
-# how much behavior is visible, the user, whether behavior was hidden, whether none is visible.
+# how much behavior is visible (or all ones: hidden), the user, and whether none is visible.
 POINTER_BITS, USER_BITS = 30, 31
 
 
@@ -78,13 +80,14 @@ class Batch:
 
     def to(self, device: torch.device) -> "Batch":
         """The batch on a device."""
-        return replace(self, **{field.name: _to(getattr(self, field.name), device) for field in fields(self)})  # fmt: skip
+        return Batch(
+            **{field.name: _to(getattr(self, field.name), device) for field in fields(self)}
+        )
 
 
-def _to(value: Tensor | Fields | None, device: torch.device) -> Tensor | Fields | None:
+def _to(value: Any, device: torch.device) -> Any:
     if isinstance(value, Fields):
-        scale = None if value.scale is None else value.scale.to(device, non_blocking=True)
-        return Fields(value.index.to(device, non_blocking=True), scale)
+        return Fields(_to(value.index, device), _to(value.scale, device))
     return None if value is None else value.to(device, non_blocking=True)
 
 
@@ -111,11 +114,31 @@ class Rows:
     labels: np.ndarray
 
 
+class Tables(Protocol):
+    """What batches are read from: a prepared dataset, or a request's users and items."""
+
+    @property
+    def schema(self) -> Schema:
+        """The declaration of the tables."""
+
+    @property
+    def users(self) -> Entities:
+        """The users."""
+
+    @property
+    def items(self) -> Entities:
+        """The items."""
+
+    @property
+    def events(self) -> Events:
+        """The users' behavior."""
+
+
 class Assembler:
     """Makes batches from rows of a dataset.
 
     Args:
-        dataset: users, items and events; anything with these three and a schema.
+        tables: users, items and events.
         layout: where the fields' embeddings lie.
         max_events: n_v, how many of the last events are seen.
         unknown_share: the share of ids that training replaces by 'unknown', so that the unknown
@@ -123,11 +146,11 @@ class Assembler:
     """
 
     def __init__(
-        self, dataset: Dataset, layout: Layout, *, max_events: int, unknown_share: float = 0.0
+        self, tables: Tables, layout: Layout, *, max_events: int, unknown_share: float = 0.0
     ) -> None:
-        self.dataset, self.layout = dataset, layout
+        self.tables, self.layout = tables, layout
         self.max_events, self.unknown_share = max_events, unknown_share
-        self.hides_ids = dataset.schema.strict
+        self.hides_ids = tables.schema.strict
         self._place = np.zeros(layout.rows, np.int32)
 
     def batch(self, rows: Rows, random: np.random.Generator | None = None) -> Batch:
@@ -136,7 +159,7 @@ class Assembler:
         _, first, user = np.unique(states, return_index=True, return_inverse=True)
         num_old = int(((states[first] >> (POINTER_BITS + USER_BITS)) == 0).sum())
         codes, offsets = self._events(rows, first[:num_old])
-        layout, data = self.layout, self.dataset
+        layout, data = self.layout, self.tables
         attributes = data.users.codes[rows.user[first]]
         if self.hides_ids and layout.id_attribute is not None:
             attributes[rows.hidden[first], layout.id_attribute] = UNKNOWN
@@ -152,7 +175,10 @@ class Assembler:
             ids.append(codes[:, num_fields:] + layout.action)
         touched, places = self._distinct(ids)
         dense = (data.users.dense[rows.user[first]], rows.dense, data.items.dense[rows.item])
-        used = [_fields(place, *pair) for place, *pair in zip(places[:3], dense, groups[:3], strict=True)]  # fmt: skip
+        used = [
+            _fields(place, values, group)
+            for place, values, (_, group) in zip(places[:3], dense, groups[:3], strict=True)
+        ]
         return Batch(
             rows=touched,
             attributes=used[0],
@@ -169,10 +195,10 @@ class Assembler:
         """The last events before each user's pointer, and where each user's begin."""
         pointer = rows.pointer[first].astype(np.int64)
         lengths = np.minimum(pointer, self.max_events)
-        starts = self.dataset.events.offsets[rows.user[first]] + pointer - lengths
+        starts = self.tables.events.offsets[rows.user[first]] + pointer - lengths
         offsets = np.concatenate([[0], lengths.cumsum()])
         index = np.repeat(starts - offsets[:-1], lengths) + np.arange(offsets[-1])
-        return self.dataset.events.codes[index], offsets
+        return self.tables.events.codes[index], offsets
 
     def _ids(
         self, codes: np.ndarray, group: Group, random: np.random.Generator | None
@@ -181,10 +207,11 @@ class Assembler:
         if random is not None and self.unknown_share > 0:
             drop = random.random(codes.shape, np.float32) < self.unknown_share
             codes = np.where(drop & (codes >= FIRST), UNKNOWN, codes)
-        ids = codes + group.starts
+        ids: np.ndarray = codes + group.starts
         if not len(group.dense_rows):
             return ids
-        return np.concatenate([ids, np.broadcast_to(group.dense_rows, (len(ids), len(group.dense_rows)))], axis=1)  # fmt: skip
+        vectors = np.broadcast_to(group.dense_rows, (len(ids), len(group.dense_rows)))
+        return np.concatenate([ids, vectors], axis=1)
 
     def _distinct(self, ids: list[np.ndarray]) -> tuple[Tensor, list[Tensor]]:
         """The distinct table rows, and each id's place among them.
@@ -209,18 +236,17 @@ def _states(rows: Rows) -> np.ndarray:
     """[B] int64, the same number where the model sees the same user; new users' are the largest."""
     visible = np.where(rows.hidden, 0, rows.pointer).astype(np.int64)
     is_new = (visible == 0).astype(np.int64)
-    return (
-        (is_new << (POINTER_BITS + USER_BITS))
-        | (rows.user.astype(np.int64) << POINTER_BITS)
-        | np.where(rows.hidden, (1 << POINTER_BITS) - 1, visible)
-    )
+    # Hidden is not the same as empty: under the strict rule a hidden user's id is unknown too.
+    state = np.where(rows.hidden, (1 << POINTER_BITS) - 1, visible)
+    user = rows.user.astype(np.int64) << POINTER_BITS
+    found: np.ndarray = (is_new << (POINTER_BITS + USER_BITS)) | user | state
+    return found
 
 
-def _fields(place: Tensor, dense: np.ndarray, pair: tuple[np.ndarray, Group]) -> Fields:
+def _fields(place: Tensor, dense: np.ndarray, group: Group) -> Fields:
     if dense.shape[1] == 0:
         return Fields(place, None)
-    codes, group = pair
     mean, deviation = group.moments.T
     values = np.nan_to_num((dense - mean) / deviation, nan=0.0).astype(np.float32)
-    scale = np.concatenate([np.ones(codes.shape, np.float32), values], axis=1)
-    return Fields(place, torch.from_numpy(scale))
+    ones = np.ones((len(values), len(group.starts)), np.float32)
+    return Fields(place, torch.from_numpy(np.concatenate([ones, values], axis=1)))

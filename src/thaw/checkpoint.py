@@ -15,11 +15,10 @@ from thaw.errors import TrainingError
 TENSORS, FACTS = "tensors.safetensors", "facts.json"
 
 
-def write(
-    folder: Path, name: str, number: int, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]
-) -> None:
-    """Write '<name>-<number>' whole or not at all, then remove those with other numbers."""
-    target = folder / f"{name}-{number:012d}"
+def write(folder: Path, name: str, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
+    """Write '<name>-<number>' whole or not at all, then remove those with lower numbers."""
+    others = sorted(folder.glob(f"{name}-*"))
+    number = int(others[-1].name.rsplit("-", 1)[1]) + 1 if others else 0
     aside = folder / f".{name}.partial"
     shutil.rmtree(aside, ignore_errors=True)
     aside.mkdir(parents=True)
@@ -27,13 +26,10 @@ def write(
     (aside / FACTS).write_text(json.dumps(facts, indent=1))
     for path in (*aside.iterdir(), aside):
         _sync(path)
-    if target.exists():  # an interrupted run wrote it, and this one has come there again
-        target.rename(folder / f".{name}.old")
-    aside.rename(target)
+    aside.rename(folder / f"{name}-{number:012d}")
     _sync(folder)
-    for other in (*folder.glob(f"{name}-*"), folder / f".{name}.old"):
-        if other != target:
-            shutil.rmtree(other, ignore_errors=True)
+    for other in others:
+        shutil.rmtree(other, ignore_errors=True)
 
 
 def read(folder: Path, name: str) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
@@ -48,7 +44,9 @@ def read(folder: Path, name: str) -> tuple[dict[str, Tensor], dict[str, Any]] | 
     try:
         return load_file(found[-1] / TENSORS), json.loads((found[-1] / FACTS).read_text())
     except Exception as error:
-        raise TrainingError(f"{found[-1]}: can't be read ({error}); remove it and start again") from error  # fmt: skip
+        raise TrainingError(
+            f"{found[-1]}: can't be read ({error}); remove it and start again"
+        ) from error
 
 
 def _sync(path: Path) -> None:

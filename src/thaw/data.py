@@ -156,9 +156,11 @@ class Dataset:
         try:
             manifest = json.loads((path / "manifest.json").read_text())
         except (FileNotFoundError, NotADirectoryError):
-            raise DataError(f"{path}: no prepared dataset here; make one with 'thaw prepare'") from None  # fmt: skip
+            message = f"{path}: no prepared dataset here; make one with 'thaw prepare'"
+            raise DataError(message) from None
         if manifest.get("format") != FORMAT:
-            raise DataError(f"{path}: format {manifest.get('format')}, this thaw reads {FORMAT}; prepare it again")  # fmt: skip
+            found = manifest.get("format")
+            raise DataError(f"{path}: format {found}, this thaw reads {FORMAT}; prepare it again")
         return cls(
             path=path,
             schema=Schema.model_validate(manifest["schema"]),
@@ -267,23 +269,26 @@ class Layout:
         sizes = [vocabularies.rows(name) for name in names]
         starts = dict(zip(names, np.cumsum([0, *sizes[:-1]]).tolist(), strict=True))
         free = sum(sizes)
-        groups = []
+        groups: dict[str, Group] = {}
         none = np.zeros((0, 2), np.float32)
-        for table, fields, moment in (
-            ("users", schema.users.fields, moments.users),
-            ("impressions", schema.impressions.context, moments.context),
-            ("items", schema.items.fields, moments.items),
-            ("events", schema.events.fields, none),
+        for role, table, fields, moment in (
+            ("attributes", "users", schema.users.fields, moments.users),
+            ("context", "impressions", schema.impressions.context, moments.context),
+            ("target", "items", schema.items.fields, moments.items),
+            ("events", "events", schema.events.fields, none),
         ):
-            groups.append(_group(schema, table, fields, starts, free, moment))
+            groups[role] = _group(schema, table, fields, starts, free, moment)
             free += len(dense(fields))
         targets = [schema.vocabulary("items", field) for field in categorical(schema.items.fields)]
         owners = [schema.vocabulary("events", field) for field in schema.events.fields]
         return cls(
-            *groups,
+            attributes=groups["attributes"],
+            context=groups["context"],
+            target=groups["target"],
+            events=groups["events"],
             action=starts.get(ACTION),
             shared=tuple(targets.index(name) if name in targets else None for name in owners),
-            sizes=(*sizes, *(1 for group in groups for _ in group.dense_rows)),
+            sizes=(*sizes, *(1 for group in groups.values() for _ in group.dense_rows)),
             id_attribute=0 if schema.users.id_attribute else None,
         )
 

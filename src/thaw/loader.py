@@ -51,7 +51,9 @@ class Loader:
         self.dataset, self.split, self.options = dataset, split, options
         self.impressions = dataset.splits[split]
         share = options.unknown_share if options.is_training else 0.0
-        self.assembler = Assembler(dataset, layout, max_events=options.max_events, unknown_share=share)  # fmt: skip
+        self.assembler = Assembler(
+            dataset, layout, max_events=options.max_events, unknown_share=share
+        )
 
     def __len__(self) -> int:
         """The number of batches in an epoch."""

@@ -32,12 +32,8 @@ class RowAdam:
         betas: tuple[float, float] = (0.9, 0.999),
         epsilon: float = 1e-8,
     ) -> None:
-        self.table, self.learning_rate, self.betas, self.epsilon = (
-            table,
-            learning_rate,
-            betas,
-            epsilon,
-        )
+        self.table, self.learning_rate = table, learning_rate
+        self.betas, self.epsilon = betas, epsilon
         self.mean = torch.zeros_like(table)
         self.square = torch.zeros_like(table)
         self.steps = 0
@@ -54,7 +50,8 @@ class RowAdam:
         beta1, beta2 = self.betas
         rate = self.learning_rate / (1 - beta1**self.steps)
         scale = (1 - beta2**self.steps) ** -0.5
-        for index, grad in zip(rows.split(self.CHUNK), gradient.split(self.CHUNK), strict=True):
+        for low in range(0, len(rows), self.CHUNK):
+            index, grad = rows[low : low + self.CHUNK], gradient[low : low + self.CHUNK]
             mean = self.mean.index_select(0, index).lerp_(grad, 1 - beta1)
             square = self.square.index_select(0, index).mul_(beta2)
             square.addcmul_(grad, grad, value=1 - beta2)

@@ -46,7 +46,9 @@ def predict(
         batch_size: rows at a time.
     """
     layout = Layout.build(dataset.schema, dataset.vocabularies, dataset.moments)
-    options = LoaderOptions(batch_size=batch_size, max_events=model.max_events, hides_behavior=hides_behavior)  # fmt: skip
+    options = LoaderOptions(
+        batch_size=batch_size, max_events=model.max_events, hides_behavior=hides_behavior
+    )
     loader = Loader(dataset, layout, split, options)
     device = model.embeddings.table.device
     model.eval()

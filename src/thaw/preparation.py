@@ -1,6 +1,7 @@
 """From a team's tables to a dataset on disk: whole or not at all."""
 
 import contextlib
+import dataclasses
 import hashlib
 import json
 import os
@@ -34,6 +35,7 @@ def prepare(
     *,
     out: str | Path | None = None,
     data: str | Path | None = None,
+    new_users: str | None = None,
     memory: str = "4GB",
     max_rejects: float = 0.01,
 ) -> Dataset:
@@ -47,6 +49,7 @@ def prepare(
         tables: pandas, Polars or Arrow tables by name (users, items, impressions, events).
         out: the folder to make; '<schema's name>-prepared' by default.
         data: the folder that the schema's files lie in; the YAML's folder by default.
+        new_users: another rule than the schema's for who is new: 'paper', 'strict' or 'natural'.
         memory: the limit, such as '4GB'; larger inputs spill to disk beside `out`.
         max_rejects: the share of a table's rows above which preparation stops.
 
@@ -55,7 +58,8 @@ def prepare(
         DataError: when files or columns are missing, too many rows are rejects, or `out` exists.
     """
     inputs = _inputs(schema, tables, data)
-    schema = inputs.schema
+    schema = inputs.schema if new_users is None else inputs.schema.with_new_users(new_users)
+    inputs = dataclasses.replace(inputs, schema=schema)
     target = Path(out if out is not None else f"{schema.name}-prepared")
     if target.exists():
         raise DataError(f"{target} exists; remove it, or choose another folder")

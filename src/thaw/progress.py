@@ -1,7 +1,6 @@
 """What a person sees of training, and what TensorBoard does."""
 
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Protocol, Self
 
 import numpy as np
@@ -69,12 +68,7 @@ class Terminal:
         self.bar.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.bar.stop()
 
     def start_epoch(self, epoch: int, batch: int, batches: int) -> None:
@@ -92,7 +86,8 @@ class Terminal:
         shown = f"loss {losses[0]:.4f}"
         if losses[1:].any():
             shown += f"  L_a {losses[1]:.3g}  L_v {losses[2]:.3g}  L_d {losses[3]:.3g}"
-        self.bar.update(self.task, advance=1, speed=f"{self.rows / seconds:,.0f} rows/s", losses=shown)  # fmt: skip
+        speed = f"{self.rows / seconds:,.0f} rows/s"
+        self.bar.update(self.task, advance=1, speed=speed, losses=shown)
 
     def finish_epoch(self, epoch: int, facts: dict[str, float], *, is_best: bool) -> None:
         """Leave a line."""
@@ -124,7 +119,7 @@ class TensorBoard:
         if self.writer is None:
             from torch.utils.tensorboard import SummaryWriter
 
-            self.writer = SummaryWriter(str(self.folder), purge_step=epoch * batches + batch)  # type: ignore[no-untyped-call]  # fmt: skip
+            self.writer = SummaryWriter(str(self.folder), purge_step=epoch * batches + batch)
         self.inner.start_epoch(epoch, batch, batches)
 
     def step(self, step: int, rows: int, losses: np.ndarray) -> None:

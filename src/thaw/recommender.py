@@ -1,7 +1,8 @@
 """A trained model with all it needs to answer: from raw ids and values to probabilities."""
 
+import contextlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -29,6 +30,12 @@ REAL, VIRTUAL, NONE = "real", "virtual", "none"
 """Which behavior a score rests on: the user's own, the tower's, or none."""
 
 BATCH = 4096
+
+FARTHEST = 1e6
+"""A number so many standard deviations from the mean says nothing, and counts as missing."""
+
+UNREADABLE = (pa.ArrowException, OverflowError)
+"""What Arrow raises for values whose types it can't read, or can't read together."""
 
 
 @dataclass(frozen=True)
@@ -79,6 +86,7 @@ class Recommender:
 
         Raises:
             TrainingError: when there is no model, or its ranker is not known.
+            DataError: when `dataset` is another one than it was trained on.
         """
         folder = Path(folder)
         if not (folder / "run.json").exists():
@@ -96,13 +104,18 @@ class Recommender:
                       max_events=options["max_events"], tasks=len(schema.tasks), seed=0)  # fmt: skip
         model.load_state_dict(tensors)
         model.eval()
-        if dataset is None and (Path(facts["dataset"]) / "manifest.json").exists():
-            dataset = Dataset.open(facts["dataset"])
-        return cls(model, schema, vocabularies, moments(facts["dense"]), facts | {"best": best}, dataset)  # fmt: skip
+        known = _known(facts) if dataset is None else _same(facts, dataset)
+        return cls(
+            model, schema, vocabularies, moments(facts["dense"]), facts | {"best": best}, known
+        )
 
     def predict(self, dataset: Dataset, split: str, *, hides_behavior: bool = True) -> Predictions:
-        """Return the predictions for a split of a prepared dataset."""
-        return predict(self.model, dataset, split, hides_behavior=hides_behavior)
+        """Return the predictions for a split of the dataset that it was trained on.
+
+        Raises:
+            DataError: when `dataset` is another one.
+        """
+        return predict(self.model, _same(self.facts, dataset), split, hides_behavior=hides_behavior)
 
     def score(
         self,
@@ -115,8 +128,8 @@ class Recommender:
         """Return a row for each pair of a user and an item, and which behavior it rests on.
 
         No value makes it fail: ids and values that training never saw count as unknown, columns
-        that are left out as missing. What the dataset knows of a user or an item fills in for
-        columns that are left out.
+        that are left out as missing, and so do numbers more than FARTHEST standard deviations
+        away. What the dataset knows of a user or an item fills in for columns that are left out.
 
         Args:
             users: a pandas, Polars or Arrow table or a list of dicts with the users' key and
@@ -134,8 +147,8 @@ class Recommender:
             DataError: when a table lacks its key column, or events lack one of theirs.
         """
         schema, known = self.schema, self.dataset
-        given_users = self._entities("users", users, schema.users.key, schema.users.fields, known)
-        given_items = self._entities("items", items, schema.items.key, schema.items.fields, known)
+        given_users = self._entities("users", users, known)
+        given_items = self._entities("items", items, known)
         behavior = self._events(events, given_users.keys)
         tables = _Tables(schema, given_users, given_items, behavior)
         num_users, num_items = len(given_users), len(given_items)
@@ -177,18 +190,22 @@ class Recommender:
         """DuckDB types the values of a request by the rules of preparation."""
         return ibis.duckdb.connect()
 
-    def _entities(
-        self, table: str, given: object, key: str, fields: tuple[Field, ...], known: Dataset | None
-    ) -> Entities:
+    def _entities(self, table: str, given: object, known: Dataset | None) -> Entities:
+        declared = getattr(self.schema, table)
+        key, fields = declared.key, declared.fields
         rows = _arrow(table, given, key)
         columns = [Column(key, "text", "key")]
-        columns += [_column(field) for field in fields if field.name in rows.column_names and field.name != key]  # fmt: skip
+        columns += [
+            _column(field)
+            for field in fields
+            if field.name in rows.column_names and field.name != key
+        ]
         values = self._typed(rows, columns)
         keys = values.column("key")
         stored: Entities | None = getattr(known, table) if known is not None else None
-        place = _places(keys, stored)
+        place = _places(keys, stored.keys if stored is not None else None)
         codes = np.zeros((len(rows), len(categorical(fields))), np.int32)
-        numbers = np.full((len(rows), len(dense(fields))), np.nan, np.float32)
+        numbers = np.full((len(rows), len(dense(fields))), np.nan)
         for index, field in enumerate(categorical(fields)):
             name = "key" if field.name == key else f"field_{field.name}"
             if name in values.column_names:
@@ -202,24 +219,26 @@ class Recommender:
                 numbers[:, index] = values.column(name).to_numpy()
             elif stored is not None:
                 numbers[:, index] = np.where(place >= 0, stored.dense[place, index], np.nan)
-        return Entities(keys, codes, numbers)
+        return Entities(keys, codes, _near(numbers, getattr(self.moments, table)))
 
     def _events(self, given: object | None, keys: pa.ChunkedArray) -> Events:
         """The users' behavior: as given, or as the dataset knows it."""
         if given is not None:
-            return self._given_events(given, keys)
-        if self.dataset is None:
+            stored, owners = self._given_events(given)
+        elif self.dataset is not None:
+            stored, owners = self.dataset.events, self.dataset.users.keys
+        else:
             width = len(self.schema.events.fields) + (self.schema.events.action is not None)
             return Events(np.zeros((0, width), np.int32), np.zeros(len(keys) + 1, np.int64))
-        place = _places(keys, self.dataset.users)
-        stored = self.dataset.events
+        place = _places(keys, owners)
         starts = np.where(place >= 0, stored.offsets[place], 0)
         lengths = np.where(place >= 0, stored.offsets[place + 1] - starts, 0)
         offsets = np.concatenate([[0], lengths.cumsum()])
         index = np.repeat(starts - offsets[:-1], lengths) + np.arange(offsets[-1])
         return Events(stored.codes[index], offsets)
 
-    def _given_events(self, given: object, keys: pa.ChunkedArray) -> Events:
+    def _given_events(self, given: object) -> tuple[Events, pa.Array]:
+        """A request's events by user and time, and the users they are of."""
         declared = self.schema.events
         rows = _arrow("events", given, declared.user)
         by_item = declared.item is not None
@@ -229,27 +248,26 @@ class Recommender:
         columns += [Column(declared.action, "text", "action")] if declared.action else []
         missing = [column.name for column in columns if column.name not in rows.column_names]
         if missing:
-            raise DataError(f"events: no column {', '.join(missing)}; there are {', '.join(rows.column_names)}")  # fmt: skip
+            raise DataError(
+                f"events: no column {', '.join(missing)}; there are {', '.join(rows.column_names)}"
+            )
         values = self._typed(rows, columns).sort_by("time")
-        owner = np.asarray(pc.fill_null(pc.index_in(values.column("user"), value_set=keys.combine_chunks()), -1))  # fmt: skip
-        order = np.argsort(owner, kind="stable")
-        order = order[owner[order] >= 0]
-        codes = self._event_codes(values)[order]
-        counts = np.bincount(owner[order], minlength=len(keys))
-        return Events(codes, np.concatenate([[0], counts.cumsum()]))
+        values = values.filter(pc.is_valid(values.column("user")))
+        owners = values.column("user").unique()
+        owner = _places(values.column("user"), owners)
+        counts = np.bincount(owner, minlength=len(owners))
+        codes = self._event_codes(values)[np.argsort(owner, kind="stable")]
+        return Events(codes, np.concatenate([[0], counts.cumsum()])), owners
 
     def _event_codes(self, values: pa.Table) -> np.ndarray:
         declared = self.schema.events
         if declared.item is not None:
             item = pa.table({self.schema.items.key: values.column("item")})
-            entities = self._entities("items", item, self.schema.items.key, self.schema.items.fields, self.dataset)  # fmt: skip
+            entities = self._entities("items", item, self.dataset)
             names = [field.name for field in categorical(self.schema.items.fields)]
             parts = [entities.codes[:, names.index(field.name)] for field in declared.fields]
         else:
-            parts = [
-                self.vocabularies.encode(self.schema.vocabulary("events", field), values.column(f"field_{field.name}"))
-                for field in declared.fields
-            ]  # fmt: skip
+            parts = [self._codes("events", field, values) for field in declared.fields]
         if declared.action is not None:
             parts.append(self.vocabularies.encode(ACTION, values.column("action")))
         return np.stack(parts, axis=1)
@@ -261,24 +279,31 @@ class Recommender:
         unknown = [name for name in given if name not in names]
         if unknown:
             raise DataError(f"context: no field {', '.join(unknown)}; there are {', '.join(names)}")
-        row = pa.table({name: [value] for name, value in given.items()} | {"_": [0]})
+        row = pa.table({name: _array([value]) for name, value in given.items()} | {"_": [0]})
         values = self._typed(row, [_column(field) for field in fields if field.name in given])
         codes = [
-            int(self.vocabularies.encode(self.schema.vocabulary("impressions", field), values.column(f"field_{field.name}"))[0])
-            if field.name in given else MISSING
+            int(self._codes("impressions", field, values)[0]) if field.name in given else MISSING
             for field in categorical(fields)
-        ]  # fmt: skip
+        ]
         numbers = [
             values.column(f"field_{field.name}")[0].as_py() if field.name in given else None
             for field in dense(fields)
         ]
-        return np.array([codes], np.int32), np.array([numbers], np.float32)
+        near = _near(np.array([numbers], np.float64), self.moments.context)
+        return np.array([codes], np.int32), near
+
+    def _codes(self, table: str, field: Field, values: pa.Table) -> np.ndarray:
+        """The ids of a field's values, which `_typed` has read."""
+        vocabulary = self.schema.vocabulary(table, field)
+        return self.vocabularies.encode(vocabulary, values.column(f"field_{field.name}"))
 
     def _typed(self, rows: pa.Table, columns: list[Column]) -> pa.Table:
         """Read columns by the rules of preparation; what breaks a rule is missing."""
-        line = pa.array(np.arange(len(rows)), pa.int64())
-        fault = pa.nulls(len(rows), pa.string())
-        table = rows.append_column("_line", line).append_column("_fault", fault)
+        table = pa.table({
+            **{column.name: _readable(rows.column(column.name)) for column in columns},
+            "_line": np.arange(len(rows)),
+            "_fault": pa.nulls(len(rows), pa.string()),
+        })  # fmt: skip
         name = ibis.util.gen_name("request")
         try:
             staged = self._engine.create_table(name, table)
@@ -293,7 +318,9 @@ def _method(facts: Mapping[str, Any], ranker: RankerFactory | None) -> Method:
         tuples = {name: tuple(value) for name, value in mail.items() if isinstance(value, list)}
         mail = MAIL(**mail | tuples)
     if ranker is None and facts["ranker"] not in RANKERS:
-        raise TrainingError(f"the ranker {facts['ranker']!r} does not ship with thaw; pass it as `ranker`")  # fmt: skip
+        raise TrainingError(
+            f"the ranker {facts['ranker']!r} does not ship with thaw; pass it as `ranker`"
+        )
     return Method(facts["name"], ranker or facts["ranker"], mail, facts["behavior_dropout"])
 
 
@@ -302,22 +329,69 @@ def _arrow(name: str, given: object, key: str) -> pa.Table:
     if isinstance(given, Sequence) and not isinstance(given, str | bytes):
         records = [value if isinstance(value, Mapping) else {key: value} for value in given]
         names = dict.fromkeys(name for record in records for name in record)
-        given = {name: _array([record.get(name) for record in records]) for name in names or [key]}
+        given = {name: [record.get(name) for record in records] for name in names or [key]}
     try:
-        rows = given if isinstance(given, pa.Table) else pa.table(given)
+        rows = _table(given)
     except (TypeError, ValueError, pa.ArrowException) as error:
-        raise DataError(f"{name}: a {type(given).__name__} is no table that Arrow can read ({error})") from None  # fmt: skip
+        raise DataError(
+            f"{name}: a {type(given).__name__} is no table that Arrow can read ({error})"
+        ) from None
     if key not in rows.column_names:
         raise DataError(f"{name}: no column {key!r}; there are {', '.join(rows.column_names)}")
     return rows
 
 
-def _array(values: list[Any]) -> pa.Array:
+def _table(given: Any) -> pa.Table:
+    try:
+        return pa.table(given)
+    except UNREADABLE:
+        if not isinstance(given, Mapping) and not hasattr(given, "columns"):
+            raise
+        return pa.table({str(name): _array(given[name]) for name in given})
+
+
+def _array(values: Any) -> pa.Array:
     """Values of any types: ids are texts in the end, so a mixture is read as texts."""
     try:
         return pa.array(values)
-    except (pa.ArrowInvalid, pa.ArrowTypeError):
-        return pa.array([None if value is None else str(value) for value in values])
+    except UNREADABLE:
+        return _texts(values)
+
+
+def _texts(values: Iterable[Any]) -> pa.Array:
+    return pa.array([_text(value) for value in values], pa.string())
+
+
+def _text(value: Any) -> str | None:
+    """The text of a value as preparation has it: 5, 5.0 and '5' are the same."""
+    with contextlib.suppress(*UNREADABLE):
+        value = pa.scalar(value, from_pandas=True).as_py()
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    return None if value is None else str(value)
+
+
+def _readable(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """A column as it is if DuckDB reads its type, as texts if not."""
+    types, kind = pa.types, column.type
+    is_number = types.is_integer(kind) or types.is_float32(kind) or types.is_float64(kind)
+    is_text = types.is_string(kind) or types.is_large_string(kind)
+    if (
+        is_number
+        or is_text
+        or types.is_boolean(kind)
+        or types.is_timestamp(kind)
+        or types.is_date(kind)
+    ):
+        return column
+    return pa.chunked_array([_texts(column.to_pylist())])
+
+
+def _near(numbers: np.ndarray, moments: np.ndarray) -> np.ndarray:
+    """Numbers [N, fields] as float32, those that would drown all else as missing."""
+    mean, deviation = moments.astype(np.float64).T
+    is_near = np.abs(numbers - mean) <= FARTHEST * deviation
+    return np.where(is_near, numbers, np.nan).astype(np.float32)
 
 
 def _column(field: Field) -> Column:
@@ -325,9 +399,26 @@ def _column(field: Field) -> Column:
     return Column(field.name, role, f"field_{field.name}")
 
 
-def _places(keys: pa.ChunkedArray, stored: Entities | None) -> np.ndarray:
-    """[N] where each key stands in the dataset, -1 where it does not."""
+def _places(keys: pa.ChunkedArray, stored: pa.ChunkedArray | pa.Array | None) -> np.ndarray:
+    """[N] where each key stands among the stored ones, -1 where it does not."""
     if stored is None:
         return np.full(len(keys), -1)
-    found = pc.index_in(keys, value_set=stored.keys.combine_chunks())
-    return np.asarray(pc.fill_null(found, -1))
+    if isinstance(stored, pa.ChunkedArray):
+        stored = stored.combine_chunks()
+    return np.asarray(pc.fill_null(pc.index_in(keys, value_set=stored), -1))
+
+
+def _same(facts: Mapping[str, Any], dataset: Dataset) -> Dataset:
+    """The dataset, if the model was trained on it: in another one the same ids mean others."""
+    if dataset.fingerprint != facts["fingerprint"]:
+        raise DataError(
+            f"{dataset.path}: not the dataset that the model was trained on, which was in {facts['dataset']}"
+        )
+    return dataset
+
+
+def _known(facts: Mapping[str, Any]) -> Dataset | None:
+    """The dataset that the model was trained on, if it is still where it was."""
+    with contextlib.suppress(DataError):
+        return _same(facts, Dataset.open(facts["dataset"]))
+    return None

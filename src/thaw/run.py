@@ -68,8 +68,7 @@ def save(folder: Path, model: Model, optimizers: Optimizers, state: State) -> No
     tensors |= {f"table.{key}": value for key, value in optimizers.table.state().items()}
     for name, adam in (("tower", optimizers.tower), ("ranker", optimizers.ranker)):
         tensors |= _adam_tensors(name, adam)
-    losses = state.loss_history()
-    tensors["losses"] = torch.from_numpy(losses)
+    tensors["losses"] = torch.from_numpy(state.loss_history())
     facts = {
         "epoch": state.epoch,
         "batch": state.batch,
@@ -78,7 +77,7 @@ def save(folder: Path, model: Model, optimizers: Optimizers, state: State) -> No
         "seconds": state.seconds,
         "is_finished": state.is_finished,
     }
-    checkpoint.write(folder, "checkpoint", len(losses), tensors, facts)
+    checkpoint.write(folder, "checkpoint", tensors, facts)
 
 
 def restore(folder: Path, model: Model, optimizers: Optimizers) -> State | None:
@@ -160,15 +159,17 @@ def facts_of(folder: Path) -> RunFacts:
     )
 
 
-def describe(dataset: Dataset, method: Method, options: Training, hides_behavior: bool) -> dict[str, Any]:  # fmt: skip
+def describe(
+    dataset: Dataset, method: Method, options: Training, hides_behavior: bool
+) -> dict[str, Any]:
     """What a run is, as it is written beside its checkpoints."""
-    ranker = method.ranker if isinstance(method.ranker, str) else getattr(method.ranker, "__name__", "own")  # fmt: skip
+    facts = dataclasses.asdict(dataclasses.replace(method, ranker="base-dnn"))
     return {
         "dataset": str(dataset.path.resolve()),
         "fingerprint": dataset.fingerprint,
         "schema": dataset.schema.model_dump(mode="json"),
         "dense": dataset.manifest["dense"],
-        "method": {**dataclasses.asdict(dataclasses.replace(method, ranker="base-dnn")), "ranker": ranker},
+        "method": facts | {"ranker": method.ranker_name},
         "training": dataclasses.asdict(options),
         "hides_behavior": hides_behavior,
     }  # fmt: skip
@@ -194,4 +195,6 @@ def start(folder: Path, facts: dict[str, Any], vocabularies: Path, *, resume: bo
     before = json.loads(path.read_text())
     differing = [key for key in facts if key != "dataset" and before.get(key) != facts[key]]
     if differing:
-        raise TrainingError(f"{folder} holds another run: {', '.join(differing)} differ; choose another folder")  # fmt: skip
+        raise TrainingError(
+            f"{folder} holds another run: {', '.join(differing)} differ; choose another folder"
+        )

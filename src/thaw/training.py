@@ -27,6 +27,13 @@ from thaw.predicting import predict
 from thaw.progress import Progress, Quiet
 from thaw.recommender import Recommender
 from thaw.run import State
+from thaw.tables.vocabularies import categorical, dense
+
+TOWER_SEED = 1 << 32
+"""How far the zero-shot tower's seeds are from the ranker's."""
+
+FAR = 1000.0
+"""A dense value so many standard deviations from its mean is what made losses explode."""
 
 
 def train(
@@ -67,24 +74,31 @@ def train(
     return Recommender.load(folder, dataset=dataset, ranker=what.factory)
 
 
-def train_step(model: Model, batch: Batch, optimizers: Optimizers) -> Tensor:
-    """Take one step (Algorithm 1, lines 6 to 14) and return the four LOSSES [4]."""
+def train_step(model: Model, batch: Batch, optimizers: Optimizers, seed: int) -> Tensor:
+    """Take one step (Algorithm 1, lines 6 to 14) and return the four LOSSES [4].
+
+    The towers draw their dropout from seeds of their own: a ranker trains on old users as it would
+    without the zero-shot tower, bit by bit.
+    """
     rows = model.embeddings.look_up(batch, needs_gradient=True)
     inputs = model.embed(batch, rows)
     losses = rows.new_zeros(len(LOSSES))
 
     if optimizers.tower is not None and inputs.num_old > 0:
+        torch.manual_seed(seed + TOWER_SEED)
         zero_shot = model.zero_shot_losses(inputs)
         optimizers.tower.zero_grad()
-        zero_shot.total.backward()
+        zero_shot.total.backward()  # type: ignore[no-untyped-call]
         optimizers.tower.step()
         losses[1:] = torch.stack(zero_shot[:3]).detach()
 
+    torch.manual_seed(seed)
     output = model.rank(inputs)
+    # The mean of Eq. 13's sum: Adam's steps are the same, and batches can be compared.
     ranking = F.binary_cross_entropy_with_logits(output.logits, batch.labels)
     auxiliary = output.auxiliary_loss
     optimizers.ranker.zero_grad()
-    (ranking if auxiliary is None else ranking + auxiliary).backward()
+    (ranking if auxiliary is None else ranking + auxiliary).backward()  # type: ignore[no-untyped-call]
     optimizers.ranker.step()
     assert rows.grad is not None
     optimizers.table.step(batch.rows, rows.grad)
@@ -95,8 +109,8 @@ def train_step(model: Model, batch: Batch, optimizers: Optimizers) -> Tensor:
 class Trainer:
     """One run: model, optimizers, loader, and the state that checkpoints keep.
 
-    The parts of a step that are random draw from a generator that the seed and the step set, so
-    a resumed run needs no random state and gives the same numbers.
+    What is random in a step follows from the seed and the step's number, so a resumed run needs no
+    random state and gives the same numbers.
     """
 
     def __init__(
@@ -119,8 +133,11 @@ class Trainer:
             seed=options.seed,
         ).to(self.device)
         ratio = method.mail.learning_rate_ratio if method.mail else 1.0
-        self.optimizers = Optimizers.of(self.model, options.learning_rate, ratio * options.learning_rate)  # fmt: skip
+        self.optimizers = Optimizers.of(
+            self.model, options.learning_rate, ratio * options.learning_rate
+        )
         self.hides_behavior = hides_behavior
+        _check_validation(dataset)
         self.loader = Loader(dataset, layout, "train", LoaderOptions(
             batch_size=options.batch_size,
             max_events=options.max_events,
@@ -138,7 +155,8 @@ class Trainer:
             while not self.state.is_finished:
                 self._epoch(progress, wants_stop)
                 self._finish_epoch(progress)
-            self.save()
+                if wants_stop():
+                    raise KeyboardInterrupt
 
     def _epoch(self, progress: Progress, wants_stop: Callable[[], bool]) -> None:
         state, options = self.state, self.options
@@ -148,10 +166,9 @@ class Trainer:
         with _repeatable(self.device):
             for batch in self.loader.epoch(state.epoch, state.batch):
                 step = state.epoch * len(self.loader) + state.batch
-                torch.manual_seed(options.seed * 1_000_003 + step)
-                losses = (
-                    train_step(self.model, batch.to(self.device), self.optimizers).cpu().numpy()
-                )
+                seed = options.seed * 1_000_003 + step
+                found = train_step(self.model, batch.to(self.device), self.optimizers, seed)
+                losses = found.cpu().numpy()
                 self._check(losses, batch)
                 state.losses.append(losses)
                 state.batch += 1
@@ -170,13 +187,13 @@ class Trainer:
         losses = np.stack(state.losses[-len(self.loader) :]).mean(0)
         epoch = state.epoch
         found = predict(self.model, self.dataset, "validation", hides_behavior=self.hides_behavior)
-        tasks = range(found.labels.shape[1])
-        value = float(np.mean([auc(found.labels[:, t], found.probabilities[:, t]) for t in tasks]))
+        each = [auc(*pair) for pair in zip(found.labels.T, found.probabilities.T, strict=True)]
+        value = float(np.nanmean(each))
         facts = {"validation_auc": value, **dict(zip(LOSSES, losses.tolist(), strict=True))}
         is_best = state.finish_epoch(facts, self.options)
         if is_best:
             facts_of_model = {"epoch": epoch, "validation_auc": value}
-            checkpoint.write(self.folder, "model", epoch, self.model.state_dict(), facts_of_model)
+            checkpoint.write(self.folder, "model", self.model.state_dict(), facts_of_model)
         progress.finish_epoch(epoch, facts, is_best=is_best)
         self.save()
 
@@ -189,8 +206,8 @@ class Trainer:
         step = state.epoch * len(self.loader) + state.batch
         raise TrainingError(
             f"step {step} (epoch {state.epoch}, batch {state.batch}): the losses are no longer "
-            f"sound: {shown}. Likely cause: {_cause(self.model, batch, losses, self.dataset)}. The last "
-            f"checkpoint in {self.folder} is from before"
+            f"sound: {shown}. Likely cause: {_cause(self.model, batch, losses, self.dataset)}. "
+            f"What {self.folder} holds is from before"
         )
 
     def save(self) -> None:
@@ -211,6 +228,16 @@ def _repeatable(device: torch.device) -> Iterator[None]:
         torch.use_deterministic_algorithms(before)
 
 
+def _check_validation(dataset: Dataset) -> None:
+    """Early stopping needs an AUC: some task with both classes."""
+    labels = np.asarray(dataset.splits["validation"].labels)
+    if not (labels.min(0) < labels.max(0)).any():
+        raise TrainingError(
+            f"validation: every label of its {len(labels)} rows is the same, so nothing says when "
+            "to stop; raise split.validation_share and prepare again"
+        )
+
+
 def _device(name: str) -> torch.device:
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
@@ -219,17 +246,20 @@ def _device(name: str) -> torch.device:
 
 def _cause(model: Model, batch: Batch, losses: np.ndarray, dataset: Dataset) -> str:
     """What most likely made the losses unsound: a huge input, or weights that grew."""
+    schema = dataset.schema
     groups = (
-        ("users", batch.attributes, dataset.schema.users.fields),
-        ("impressions", batch.context, dataset.schema.impressions.context),
-        ("items", batch.target, dataset.schema.items.fields),
+        ("users", batch.attributes, schema.users.fields),
+        ("impressions", batch.context, schema.impressions.context),
+        ("items", batch.target, schema.items.fields),
     )
     for table, fields, declared in groups:
-        if fields.scale is not None and float(fields.scale.abs().max()) > 1000:
-            names = [each.name for each in declared if each.kind == "dense"]
-            column = int(fields.scale.abs().amax(0)[-len(names) :].argmax())
-            worst = float(fields.scale.abs().max())
-            return f"{table}.{names[column]} is {worst:.3g} standard deviations from its mean; clip it or take its logarithm"  # fmt: skip
+        if fields.scale is not None and float(fields.scale.abs().max()) > FAR:
+            names = [field.name for field in (*categorical(declared), *dense(declared))]
+            worst, column = fields.scale.abs().amax(0).max(0)
+            return (
+                f"{table}.{names[int(column)]} is {float(worst):.3g} standard deviations from its "
+                "mean; clip it or take its logarithm"
+            )
     largest = float(model.embeddings.look_up(batch).abs().max())
     which = LOSSES[int(np.argmax(np.where(np.isfinite(losses), losses, np.inf)))]
     return f"the {which} loss diverged (largest embedding {largest:.3g}); lower the learning rate"

@@ -2,7 +2,9 @@
 
 from thaw.datasets.known import Known
 from thaw.datasets.movielens import MOVIELENS_1M, MOVIELENS_100K
+from thaw.datasets.simulated import SIMULATED, simulate
+from thaw.datasets.world import World
 
-KNOWN: dict[str, Known] = {known.name: known for known in (MOVIELENS_1M, MOVIELENS_100K)}
+KNOWN: dict[str, Known] = {each.name: each for each in (SIMULATED, MOVIELENS_1M, MOVIELENS_100K)}
 
-__all__ = ["KNOWN", "Known"]
+__all__ = ["KNOWN", "Known", "World", "simulate"]

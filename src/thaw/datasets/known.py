@@ -22,6 +22,7 @@ class Known:
         licence: what its licence allows.
         files: the files that must be there.
         derive: adds columns to its raw tables.
+        make: writes its files into a folder, for a set that is simulated.
     """
 
     name: str
@@ -32,14 +33,20 @@ class Known:
     licence: str = ""
     files: tuple[str, ...] = ()
     derive: Derive | None = None
+    make: Callable[[Path], object] | None = None
 
     def folder(self, data: str | Path | None) -> Path:
-        """The folder with the files.
+        """The folder with the files; those of a simulated set are written into it first.
 
         Raises:
             DataError: when no folder is given or files are missing; it says where to get them.
         """
         folder = Path(data) if data is not None else None
+        if self.make is not None:
+            folder = folder or Path(f"{self.name}-tables")
+            if not folder.exists():
+                self.make(folder)
+            return folder
         missing = [name for name in self.files if folder is None or not (folder / name).is_file()]
         if folder is None or missing:
             what = f"{folder} lacks {', '.join(missing)}" if folder else "no data folder is given"

@@ -32,6 +32,7 @@ from thaw.datasets.population import (
     draw_population,
     find_truth,
 )
+from thaw.datasets.known import Known
 from thaw.datasets.world import Truth, World
 from thaw.errors import DataError
 from thaw.schema import Events, Field, Impressions, Items, Schema, Task, TimeSplit, Users
@@ -200,3 +201,12 @@ def schema(world: World, conversions: bool = False) -> Schema:
         tasks=tuple(Task(name=name) for name in tasks),
         split=TimeSplit(rule="time", test_from=START_SECONDS + (world.days - 1) * DAY_SECONDS),
     )
+
+
+SIMULATED = Known(
+    name="simulated",
+    about="20,000 users whose interests depend on their attributes to a stated degree; the true "
+    "click probabilities are known",
+    schema=lambda: schema(World()),
+    make=lambda folder: simulate(World(), folder),
+)

@@ -122,7 +122,10 @@ class Comparison:
 
     def has_gap(self, line: Line, task: str, metric: Statistic) -> bool:
         """Whether the ceiling of a line's base is significantly above it for new users."""
-        ceiling = next((c for c in self.lines if c.kind == CEILING and c.base == (line.base or line.name)), None)  # fmt: skip
+        ceiling = next(
+            (c for c in self.lines if c.kind == CEILING and c.base == (line.base or line.name)),
+            None,
+        )
         return ceiling is not None and _is_above(getattr(ceiling.cell(task, "new"), metric))
 
 
@@ -184,8 +187,7 @@ def _is_base(what: Method) -> bool:
 
 
 def _base_of(what: Method) -> Method:
-    ranker = what.ranker if isinstance(what.ranker, str) else what.ranker.__name__
-    return Method(ranker, what.ranker)
+    return Method(what.ranker_name, what.ranker)
 
 
 def _with_bases(methods: list[Method]) -> list[Method]:
@@ -212,8 +214,10 @@ class _Study:
         return self._trained(what.name, what, base, "method")
 
     def ceiling(self, base: Method) -> _Trained:
-        """The base with new users' real behavior. Where the rule keeps new users out of training,
-        hiding changes nothing there, and the base's own models are asked again.
+        """The base with new users' real behavior.
+
+        Where the rule keeps new users out of training, hiding changes nothing there, and the base's
+        own models are asked again.
         """
         return self._trained(f"{CEILING} of {base.name}", base, base.name, CEILING)
 
@@ -251,7 +255,12 @@ class _Study:
         kept = run / ("test.npy" if hides else "test-ceiling.npy")
         if kept.exists():
             table = self.dataset.splits["test"]
-            return Predictions(np.asarray(table.user), self.dataset.is_new("test"), np.asarray(table.labels), np.load(kept))  # fmt: skip
+            return Predictions(
+                np.asarray(table.user),
+                self.dataset.is_new("test"),
+                np.asarray(table.labels),
+                np.load(kept),
+            )
         found = recommender.predict(self.dataset, "test", hides_behavior=hides)
         aside = kept.with_name(f".{kept.stem}.partial.npy")
         np.save(aside, found.probabilities)
@@ -267,14 +276,19 @@ def _references(dataset: Dataset) -> list[_Trained]:
         scores = np.asarray(test.references[:, index])
         there = ~np.isnan(scores)
         every_task = np.repeat(scores[there, None], test.labels.shape[1], axis=1)
-        found = Predictions(test.user[there], dataset.is_new("test")[there], test.labels[there], every_task)  # fmt: skip
+        found = Predictions(
+            test.user[there], dataset.is_new("test")[there], test.labels[there], every_task
+        )
         result.append(_Trained(name, None, "reference", (found,), ()))
     return result
 
 
 def _line(this: _Trained, every: list[_Trained], tasks: tuple[str, ...]) -> Line:
     base = next((each for each in every if each.name == this.base), None)
-    ceiling = next((each for each in every if each.kind == CEILING and each.base == (this.base or this.name)), None)  # fmt: skip
+    ceiling = next(
+        (each for each in every if each.kind == CEILING and each.base == (this.base or this.name)),
+        None,
+    )
     cells = tuple(
         _cell(this, base, ceiling, task, number, name)
         for number, task in enumerate(tasks)
@@ -291,9 +305,13 @@ def _cell(
     number: int,
     name: str,
 ) -> Cell:
-    figures = [_figure(this, base, ceiling, number, name, metric) for metric in ("auc", "gauc")]
-    measures = tuple(measure(found, name, number) for found in this.predictions)
-    return Cell(task, name, *figures, measures)
+    return Cell(
+        task,
+        name,
+        auc=_figure(this, base, ceiling, number, name, "auc"),
+        gauc=_figure(this, base, ceiling, number, name, "gauc"),
+        measures=tuple(measure(found, name, number) for found in this.predictions),
+    )
 
 
 def _values(line: _Trained, task: int, name: str, metric: Statistic) -> tuple[float, ...]:
@@ -312,7 +330,9 @@ def _figure(
     interval = seed_interval(values) if len(values) > 1 else _over_users(this, task, name, metric)
     if base is None:
         return Figure(values, interval, np.nan, None, np.nan)
-    improvement = relative_improvement(seed_interval(_values(base, task, name, metric)).mean, interval.mean)  # fmt: skip
+    improvement = relative_improvement(
+        seed_interval(_values(base, task, name, metric)).mean, interval.mean
+    )
     test = _test(base, this, task, name, metric)
     gap = np.nan
     if this.kind == "method" and name == "new" and ceiling is not None:

@@ -33,6 +33,13 @@ class Method:
             raise MethodError(f"behavior_dropout (={self.behavior_dropout}) must be in [0, 1)")
 
     @property
+    def ranker_name(self) -> str:
+        """The ranker's name; that of a class or function for one of your own."""
+        return (
+            self.ranker if isinstance(self.ranker, str) else getattr(self.ranker, "__name__", "own")
+        )
+
+    @property
     def factory(self) -> RankerFactory:
         """What builds the ranker."""
         return RANKERS[self.ranker] if isinstance(self.ranker, str) else self.ranker

@@ -55,4 +55,5 @@ class ResidualDecoder(nn.Module):
         """Return the reconstruction [U, out_dim] from hidden features [U, d_h]."""
         z3 = F.leaky_relu(self.dense1(self.dropout(p)))
         z4 = F.leaky_relu(self.dense2(self.dropout(torch.cat([z3, p], dim=1))))
-        return self.dense3(torch.cat([z4, p], dim=1))
+        target: Tensor = self.dense3(torch.cat([z4, p], dim=1))
+        return target

@@ -69,7 +69,7 @@ class Embeddings(nn.Module):
 
 def _embed(rows: Tensor, fields: Fields) -> Tensor:
     """[B, n, d]: an id's vector, or a dense field's vector times its value."""
-    vectors = rows.index_select(0, fields.index.flatten()).view(*fields.index.shape, -1)
+    vectors = rows.index_select(0, fields.index.flatten()).view(*fields.index.shape, rows.shape[1])
     return vectors if fields.scale is None else vectors * fields.scale.unsqueeze(2)
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 
 @dataclass(frozen=True)
@@ -54,15 +55,16 @@ class Behavior:
         position = torch.arange(length, device=self.values.device)
         mask = position < kept.unsqueeze(1)
         index = torch.where(mask, first.unsqueeze(1) + position, 0)
+        width = self.values.shape[1]
         if len(self.values) == 0:
-            return self.values.new_zeros(*mask.shape, self.values.shape[1]), mask
-        values = self.values.index_select(0, index.flatten()).view(*mask.shape, -1)
+            return self.values.new_zeros(*mask.shape, width), mask
+        values = self.values.index_select(0, index.flatten()).view(*mask.shape, width)
         return values * mask.unsqueeze(2), mask
 
     def select_users(self, users: Tensor) -> "Behavior":
         """Return the behavior of some users alone, as many rows as users; they must have some."""
         lengths = self.lengths[users]
-        offsets = torch.nn.functional.pad(lengths.cumsum(0), (1, 0))
+        offsets = F.pad(lengths.cumsum(0), (1, 0))
         within = torch.arange(int(offsets[-1]), device=users.device)
         shift = torch.repeat_interleave(self.offsets[users] - offsets[:-1], lengths)
         values = self.values.index_select(0, within + shift)
@@ -142,7 +144,8 @@ def by_row(inputs: Inputs) -> Inputs:
     owner = inputs.behavior.user[order]
     num_old = int((~inputs.is_new).sum())
     behavior = inputs.behavior.select_users(owner[:num_old])
-    offsets = torch.nn.functional.pad(behavior.offsets, (0, len(order) - num_old), value=len(behavior.values))  # fmt: skip
+    num_new = len(order) - num_old
+    offsets = F.pad(behavior.offsets, (0, num_new), value=len(behavior.values))
     return replace(
         inputs,
         user_attributes=inputs.user_attributes.index_select(0, owner),

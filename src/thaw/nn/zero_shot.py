@@ -4,6 +4,7 @@ from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from thaw.nn.alignment import mmd
 from thaw.nn.attention import AttentionPooling
@@ -46,7 +47,8 @@ class ZeroShotTower(nn.Module):
         reconstruction: 'sum' over coordinates as Eqs. 3-4 have it, or their 'mean'.
         alignment: 'mmd' (Eq. 5), or 'mse' between the two sides of one user.
         bandwidth: sigma of Eq. 6.
-        padding: 'reconstruct' the zeros behind short behavior too, as Eqs. 3-4 read, or 'mask' them.
+        padding: 'reconstruct' the zeros behind short behavior too, as Eqs. 3-4 read, or 'mask'
+            them: their error counts as 0.
     """
 
     def __init__(
@@ -112,12 +114,12 @@ class ZeroShotTower(nn.Module):
         if self.padding == "mask":
             error_v = (error_v.view_as(behavior) * mask.unsqueeze(2)).flatten(1)
         if self.reconstruction == "sum":
-            return error_a.sum(1).mean() + error_v.sum(1).mean()
+            error_a, error_v = error_a.sum(1), error_v.sum(1)
         return error_a.mean() + error_v.mean()
 
     def _alignment_loss(self, p: Tensor, q: Tensor) -> Tensor:
         if self.alignment == "mse":
-            return (p - q).square().mean()
+            return F.mse_loss(p, q)
         return mmd(p, q, self.bandwidth)
 
     def _length_loss(self, p: Tensor, mask: Tensor) -> Tensor:

@@ -1,6 +1,7 @@
 """BaseDNN, the ranking tower of Figure 2 and Eqs. 11 and 12."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -25,9 +26,7 @@ class BaseDNN(nn.Module):
         super().__init__()
         widths = [4 * shape.dim, *hidden]
         self.dropout = nn.Dropout(dropout)
-        self.dense = nn.ModuleList(
-            nn.Linear(i, o) for i, o in zip(widths[:-1], widths[1:], strict=True)
-        )
+        self.dense = nn.ModuleList(nn.Linear(i, o) for i, o in pairwise(widths))
         self.norm = nn.ModuleList(nn.BatchNorm1d(width) for width in hidden)
         self.out = nn.Linear(widths[-1], shape.tasks)
 

@@ -49,12 +49,10 @@ def typed(rows: ir.Table, columns: Sequence[Column]) -> ir.Table:
 def as_text(value: ir.Value) -> ir.StringValue:
     """The text of an id: 5, 5.0 (an integer column with gaps, in pandas) and '5' are the same."""
     if value.type().is_floating():
-        whole = value == value.floor()
         # The cast is tried: infinity and numbers beyond 64 bits keep their own text.
-        integer = value.try_cast("int64").cast("string")
-        text = ibis.ifelse(
-            whole, ibis.coalesce(integer, value.cast("string")), value.cast("string")
-        )
+        integer = value.try_cast("int64")
+        is_whole = (integer.cast("float64") == value).fill_null(False)
+        text = ibis.ifelse(is_whole, integer.cast("string"), value.cast("string"))
         return ibis.ifelse(value.isnan(), ibis.null(str), text)
     text = value.cast("string")
     return ibis.ifelse(text == "", ibis.null(str), text)

@@ -1,7 +1,10 @@
 """Reading a team's files and data frames as Ibis tables in which every row knows where it is from."""
 
+import csv
 import gzip
-from collections.abc import Iterator, Mapping
+import re
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +22,10 @@ TABLES = ("users", "items", "impressions", "events")
 
 # Text is read line by line and split here: line numbers are exact and no row is lost unseen.
 SEPARATOR = "\x1f"
+# No text holds this, so that DuckDB takes every line for one column.
+NEVER = "\x1d\x1e\x1f\x1d"
+# Columns that every part gets.
+OWN = ("_line", "_fault")
 PARQUET = (".parquet", ".pq")
 
 
@@ -64,17 +71,36 @@ def parts(
 
 
 def _in_memory(con: Any, name: str, table: object) -> ir.Table:
-    if isinstance(table, list):
-        table = pa.Table.from_pylist(table)
     try:
+        if isinstance(table, list):
+            names = dict.fromkeys(name for row in table for name in row)
+            table = {name: [row.get(name) for row in table] for name in names}
         arrow = table if isinstance(table, pa.Table) else pa.table(table)
-    except (TypeError, pa.ArrowException) as error:
+    except (TypeError, ValueError, AttributeError) as error:
         raise DataError(
             f"{name}: a {type(table).__name__} is no table that Arrow can read ({error}); "
             "pass a pandas, Polars or Arrow table, or a list of dicts"
         ) from None
+    _check_distinct(f"{name} (in memory)", arrow.column_names)
+    arrow = arrow.cast(pa.schema([_typed(field) for field in arrow.schema]))
     arrow = arrow.append_column("_line", pa.array(range(1, len(arrow) + 1), pa.int64()))
     return con.create_table(f"memory_{name}", arrow).mutate(_fault=ibis.null(str))
+
+
+def _typed(field: pa.Field) -> pa.Field:
+    """The field, as text where it has no type because nothing is in it."""
+    return field.with_type(pa.string()) if pa.types.is_null(field.type) else field
+
+
+def _check_distinct(origin: str, columns: Sequence[str]) -> None:
+    """DuckDB does not tell names apart that differ in case only."""
+    folded = [column.casefold() for column in (*columns, *OWN)]
+    again = [name for name in columns if folded.count(name.casefold()) > 1]
+    if again:
+        raise DataError(
+            f"{origin}: the columns {', '.join(again)} are not distinct, case aside, from each "
+            f"other or from thaw's own ({', '.join(OWN)}); rename them"
+        )
 
 
 def _paths(name: str, table: Table, data: Path) -> list[Path]:
@@ -85,7 +111,9 @@ def _paths(name: str, table: Table, data: Path) -> list[Path]:
     for pattern in table.files:
         base = Path(pattern).anchor or data
         relative = Path(pattern).relative_to(base) if Path(pattern).anchor else Path(pattern)
-        matches = sorted(path for path in Path(base).glob(str(relative)) if path.is_file())
+        literal = Path(base) / relative
+        matches = [literal] if literal.is_file() else sorted(Path(base).glob(str(relative)))
+        matches = [path for path in matches if path.is_file()]
         if not matches:
             raise DataError(f"{name}.files: no file {pattern!r} in {data}; check the data folder")
         found += [path for path in matches if path not in found]
@@ -96,8 +124,10 @@ def _text(con: Any, path: Path, options: CsvOptions) -> ir.Table:
     """A text file's rows: split lines, where quotes are respected and faults are told."""
     delimiter = options.delimiter or ("\t" if ".tsv" in path.suffixes else ",")
     columns = options.columns or _header(path, options, delimiter)
+    if path.suffix == ".gz":
+        _check_gzip(path)
     lines = con.read_csv(
-        path, auto_detect=False, columns={"text": "VARCHAR"}, header=False, delim=SEPARATOR,
+        path, auto_detect=False, columns={"text": "VARCHAR"}, header=False, delim=NEVER,
         quote="", escape="", encoding=options.encoding,
     )  # fmt: skip
     lines = lines.mutate(_line=ibis.row_number() + 1).filter(_.text.notnull())
@@ -118,12 +148,25 @@ def _header(path: Path, options: CsvOptions, delimiter: str) -> tuple[str, ...]:
     try:
         with opened(path, "rt", encoding=options.encoding, newline="") as file:
             first = file.readline().lstrip("\ufeff").rstrip("\r\n")
-    except (OSError, EOFError, UnicodeDecodeError) as error:
+    except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
         raise DataError(f"{path}: can't be read ({error}); check csv.encoding") from None
-    columns = tuple(column.strip(f"{options.quote} ") for column in first.split(delimiter))
-    if not first or len(set(columns)) < len(columns):
-        raise DataError(f"{path}: line 1 is no header of distinct names; name them in csv.columns")
+    quoting = {"quotechar": options.quote} if options.quote else {"quoting": csv.QUOTE_NONE}
+    cells = csv.reader([first.replace(delimiter, SEPARATOR)], delimiter=SEPARATOR, **quoting)
+    columns = tuple(cell.replace(SEPARATOR, delimiter).strip() for row in cells for cell in row)
+    if not all(columns) or not columns:
+        raise DataError(f"{path}: line 1 is no header; name the columns in csv.columns")
+    _check_distinct(str(path), columns)
     return columns
+
+
+def _check_gzip(path: Path) -> None:
+    """DuckDB takes the end of a cut file for the end of its rows."""
+    try:
+        with gzip.open(path) as file:
+            while file.read(2**20):
+                pass
+    except (OSError, EOFError, zlib.error) as error:
+        raise DataError(f"{path}: is no whole gzip file ({error}); copy it again") from None
 
 
 def _split(lines: ir.Table, quote: str) -> ir.Table:
@@ -131,16 +174,18 @@ def _split(lines: ir.Table, quote: str) -> ir.Table:
     plain = lines.text.split(SEPARATOR)
     if not quote:
         return lines.mutate(cells=plain, rest=ibis.literal(0))
-    q, s = quote, SEPARATOR
+    q, s = re.escape(quote), SEPARATOR
     cell = f"{s}({q}(?:[^{q}]|{q}{q})*{q}|[^{q}{s}][^{s}]*|)"
     whole = regexp_extract_all(ibis.literal(s) + lines.text, cell, 0)
     parts_ = regexp_extract_all(ibis.literal(s) + lines.text, cell, 1)
     bare = parts_.map(
         lambda value: ibis.ifelse(
-            value.startswith(q), value.substr(1, value.length() - 2).replace(q + q, q), value
+            value.startswith(quote),
+            value.substr(1, value.length() - 2).replace(quote + quote, quote),
+            value,
         )
     )
-    quoted = lines.text.contains(q)
+    quoted = lines.text.contains(quote)
     rest = lines.text.length() + 1 - whole.join("").length()
     return lines.mutate(cells=ibis.ifelse(quoted, bare, plain), rest=ibis.ifelse(quoted, rest, 0))
 

@@ -1,0 +1,337 @@
+"""The command line: parses, calls, prints."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from thaw.data import Dataset
+from thaw.datasets import KNOWN, World, simulate
+from thaw.datasets.simulated import schema as simulated_schema
+from thaw.errors import DataError, ThawError
+from thaw.experiments.compare import compare
+from thaw.experiments.measures import SEGMENTS, measure
+from thaw.methods import METHODS
+from thaw.options import LOSSES, Training
+from thaw.preparation import prepare
+from thaw.printing import show_comparison, show_dataset, show_json, show_run, show_table
+from thaw.progress import Progress, Quiet, TensorBoard, Terminal
+from thaw.recommender import Recommender
+from thaw.training import train
+
+app = typer.Typer(
+    name="thaw",
+    help="Better ranking for new users, beside your own ranking model.\n\n"
+    "Start with 'thaw demo', or with your own tables: 'thaw prepare schema.yaml --out dataset', "
+    "then 'thaw compare dataset'.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+RULES = "'paper', 'strict' or 'natural'"
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
+Quietly = Annotated[bool, typer.Option("--quiet", help="Show no progress.")]
+Data = Annotated[
+    Path | None,
+    typer.Option(help="The folder with the tables' files; the schema's folder by default."),
+]
+Rule = Annotated[
+    str | None, typer.Option("--new-users", help=f"Another rule for who is new: {RULES}.")
+]
+Memory = Annotated[str, typer.Option(help="The limit; larger inputs spill to disk.")]
+Rejects = Annotated[
+    float, typer.Option("--max-rejects", help="The share of unusable rows above which it stops.")
+]
+Seed = Annotated[int, typer.Option(help="Of weights, order and dropout.")]
+Epochs = Annotated[int, typer.Option("--max-epochs", help="Training stops here at the latest.")]
+Patience = Annotated[
+    int, typer.Option(help="Epochs without a better validation AUC before training stops.")
+]
+Events = Annotated[int, typer.Option("--max-events", help="The last events that are seen.")]
+Dim = Annotated[int, typer.Option(help="The embeddings' width.")]
+BatchSize = Annotated[int, typer.Option(help="Rows a step.")]
+Rate = Annotated[float, typer.Option("--learning-rate", help="Of both Adam optimizers.")]
+Device = Annotated[str, typer.Option(help="'cpu', 'cuda', or 'auto' for a GPU where there is one.")]
+
+PAPER = Training()
+
+
+def main() -> None:
+    """Run the command line; print errors in a line and set the exit code.
+
+    Exit codes: 0 done, 1 an error that the message explains, 2 a wrong call, 130 interrupted.
+    """
+    try:
+        app()
+    except ThawError as error:
+        typer.echo(f"thaw: {error}", err=True)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        typer.echo("thaw: interrupted", err=True)
+        sys.exit(130)
+
+
+@app.command("prepare")
+def prepare_command(
+    schema: Annotated[str, typer.Argument(help="A schema's YAML, or a known data set's name.")],
+    out: Annotated[Path, typer.Option(help="The folder to make.")],
+    data: Data = None,
+    new_users: Rule = None,
+    memory: Memory = "4GB",
+    max_rejects: Rejects = 0.01,
+    as_json: AsJson = False,
+) -> None:
+    """Turn tables into a dataset: vocabularies, sorted events, point-in-time pointers.
+
+    Rows that can't be used go to OUT/rejects.parquet, with file, line and reason.
+    """
+    found = prepare(
+        schema, out=out, data=data, new_users=new_users, memory=memory, max_rejects=max_rejects
+    )
+    show_dataset(found, as_json=as_json)
+
+
+@app.command("train")
+def train_command(
+    dataset: Annotated[Path, typer.Argument(help="A prepared dataset.")],
+    out: Annotated[Path, typer.Option(help="The run's folder: checkpoints, model, events.")],
+    method: Annotated[
+        str, typer.Option(help=f"{', '.join(METHODS)}, each also with '+dropout'.")
+    ] = "mail-base",
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in OUT.")] = False,
+    seed: Seed = PAPER.seed,
+    max_epochs: Epochs = PAPER.max_epochs,
+    patience: Patience = PAPER.patience,
+    max_events: Events = PAPER.max_events,
+    dim: Dim = PAPER.dim,
+    batch_size: BatchSize = PAPER.batch_size,
+    learning_rate: Rate = PAPER.learning_rate,
+    device: Device = PAPER.device,
+    tensorboard: Annotated[
+        bool, typer.Option(help="Write TensorBoard events to OUT/events.")
+    ] = False,
+    quiet: Quietly = False,
+    as_json: AsJson = False,
+) -> None:
+    """Train a method until validation stops improving.
+
+    A run that was killed goes on with --resume and ends with the same bits; Ctrl-C leaves a
+    checkpoint first.
+    """
+    options = Training(
+        seed=seed,
+        max_epochs=max_epochs,
+        patience=patience,
+        max_events=max_events,
+        dim=dim,
+        batch_size=batch_size,
+        learning_rate=learning_rate,
+        device=device,
+    )
+    progress: Progress = Quiet() if quiet else Terminal(method)
+    if tensorboard:
+        progress = TensorBoard(out / "events", LOSSES, progress)
+    with _hint(f"thaw train {dataset} --out {out} --method {method} --resume"):
+        found = train(
+            Dataset.open(dataset), method, options, out=out, resume=resume, progress=progress
+        )
+    show_run(found, out, as_json=as_json)
+
+
+@app.command("evaluate")
+def evaluate_command(
+    run: Annotated[Path, typer.Argument(help="A run's folder.")],
+    dataset: Annotated[
+        Path | None, typer.Option(help="Another dataset of the same schema.")
+    ] = None,
+    split: Annotated[str, typer.Option(help="'test', 'validation' or 'train'.")] = "test",
+    as_json: AsJson = False,
+) -> None:
+    """Measure a trained model, new and old users apart."""
+    recommender = Recommender.load(run, dataset=Dataset.open(dataset) if dataset else None)
+    if recommender.dataset is None:
+        was = recommender.facts["dataset"]
+        raise DataError(f"{run}: its dataset is no longer at {was}; give it with --dataset")
+    found = recommender.predict(recommender.dataset, split)
+    results = [
+        {"task": task.name, "users": segment, **vars(measure(found, segment, number))}
+        for number, task in enumerate(recommender.schema.tasks)
+        for segment in SEGMENTS
+    ]
+    if as_json:
+        show_json({"run": str(run), "split": split, "results": results})
+    else:
+        show_table(f"{run}, {split} split", results)
+
+
+@app.command("compare")
+def compare_command(
+    what: Annotated[
+        str, typer.Argument(help="A prepared dataset, a schema's YAML, or a known data set's name.")
+    ],
+    methods: Annotated[
+        str, typer.Option(help="Their names, with commas between.")
+    ] = "base-dnn,base-dnn+dropout,mail-base",
+    seeds: Annotated[int, typer.Option(min=1, help="Runs of each method.")] = 3,
+    data: Data = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            help="For dataset, runs and report; a comparison that was stopped goes on in it."
+        ),
+    ] = None,
+    new_users: Rule = None,
+    memory: Memory = "4GB",
+    max_rejects: Rejects = 0.01,
+    seed: Seed = PAPER.seed,
+    max_epochs: Epochs = PAPER.max_epochs,
+    patience: Patience = PAPER.patience,
+    max_events: Events = PAPER.max_events,
+    dim: Dim = PAPER.dim,
+    batch_size: BatchSize = PAPER.batch_size,
+    learning_rate: Rate = PAPER.learning_rate,
+    device: Device = PAPER.device,
+    report: Annotated[bool, typer.Option(help="Write OUT/report.html.")] = True,
+    quiet: Quietly = False,
+    as_json: AsJson = False,
+) -> None:
+    """Compare methods on several seeds: new and old users apart, with the ceiling.
+
+    Every method trains until validation stops improving. The table shows AUC and GAUC side by
+    side, the relative improvement over the base, a paired test, and the share of the gap to the
+    ceiling (the same ranker, given new users' real behavior) that a method closes.
+    """
+    folder = out or Path(f"{Path(what).stem}-comparison")
+    options = Training(
+        seed=seed,
+        max_epochs=max_epochs,
+        patience=patience,
+        max_events=max_events,
+        dim=dim,
+        batch_size=batch_size,
+        learning_rate=learning_rate,
+        device=device,
+    )
+    dataset = _dataset(what, folder / "dataset", data, new_users, memory, max_rejects)
+    with _hint("the same command goes on where it stopped"):
+        result = compare(
+            dataset,
+            methods.split(","),
+            out=folder / "runs",
+            seeds=seeds,
+            training=options,
+            progress=_quiet if quiet else _terminal,
+        )
+    show_comparison(result, dataset, folder, report=report, as_json=as_json)
+
+
+@app.command("demo")
+def demo_command(
+    out: Annotated[Path, typer.Option(help="A folder for everything that the demo makes.")] = Path(
+        "demo"
+    ),
+    users: Annotated[int, typer.Option(min=500, help="Users of the simulated world.")] = 3000,
+) -> None:
+    """Go the whole way on a simulated world: prepare, train, compare, report. Some minutes."""
+    console = Console()
+    world = World(users=users)
+    console.print(
+        f"Simulating {users:,} users whose interests depend on their attributes by half ..."
+    )
+    if not (out / "tables").exists():
+        simulate(world, out / "tables")
+    if not (out / "dataset").exists():
+        prepare(simulated_schema(world), data=out / "tables", out=out / "dataset")
+    dataset = Dataset.open(out / "dataset")
+    options = Training(max_events=50, max_epochs=8)
+    result = compare(
+        dataset,
+        ["base-dnn", "mail-base"],
+        out=out / "runs",
+        seeds=1,
+        training=options,
+        progress=_terminal,
+    )
+    show_comparison(result, dataset, out, report=True, as_json=False)
+    console.print(
+        "\nA demo shows the way, not the method's worth: one small world, one seed. Your own "
+        "tables are next: docs/your-own-tables.md, then 'thaw compare schema.yaml'."
+    )
+
+
+@app.command("datasets")
+def datasets_command(as_json: AsJson = False) -> None:
+    """List the data sets that ship as schemas, and where their files come from."""
+    known = [
+        {
+            "name": each.name,
+            "about": each.about,
+            "from": each.source,
+            "unpack": each.unpack,
+            "licence": each.licence,
+        }
+        for each in KNOWN.values()
+    ]
+    if as_json:
+        show_json(known)
+        return
+    for each in known:
+        typer.echo(f"{each['name']}\n  {each['about']}")
+        if each["from"]:
+            typer.echo(f"  download {each['from']}, {each['unpack']}\n  licence: {each['licence']}")
+
+
+@app.command("inspect")
+def inspect_command(
+    path: Annotated[Path, typer.Argument(help="A prepared dataset or a run.")],
+    as_json: AsJson = False,
+) -> None:
+    """Say what is in a prepared dataset or a run."""
+    if (path / "run.json").exists():
+        show_run(Recommender.load(path), path, as_json=as_json)
+    else:
+        show_dataset(Dataset.open(path), as_json=as_json)
+
+
+def _dataset(
+    what: str, prepared: Path, data: Path | None, new_users: str | None, memory: str, limit: float
+) -> Dataset:
+    """Open what is prepared, or prepare it."""
+    if (Path(what) / "manifest.json").exists():
+        if new_users is not None:
+            raise DataError(f"{what} is prepared already; give --new-users to 'thaw prepare'")
+        return Dataset.open(what)
+    if not prepared.exists():
+        return prepare(
+            what, out=prepared, data=data, new_users=new_users, memory=memory, max_rejects=limit
+        )
+    found = Dataset.open(prepared)
+    if new_users is not None and found.schema.new_users.rule != new_users:
+        raise DataError(
+            f"{prepared} was prepared with the rule {found.schema.new_users.rule!r}; choose another --out"
+        )
+    return found
+
+
+@contextmanager
+def _hint(text: str) -> Iterator[None]:
+    """After Ctrl-C, say how to go on."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        typer.echo(f"thaw: stopped with a checkpoint; to go on: {text}", err=True)
+        sys.exit(130)
+
+
+def _terminal(name: str, seed: int) -> Progress:
+    return Terminal(f"{name}, seed {seed}")
+
+
+def _quiet(name: str, seed: int) -> Progress:
+    return Quiet()

@@ -1,0 +1,114 @@
+"""What the commands print: tables and lines for people, JSON for scripts."""
+
+import dataclasses
+import json
+import math
+import sys
+from pathlib import Path
+from typing import Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from thaw.data import Dataset
+from thaw.experiments.compare import Comparison
+from thaw.recommender import Recommender
+from thaw.report.facts import data_facts
+from thaw.report.html import write_html
+from thaw.report.plain import comparison_json
+from thaw.report.terminal import print_comparison
+
+
+def show_comparison(
+    result: Comparison, dataset: Dataset, folder: Path, *, report: bool, as_json: bool
+) -> None:
+    """Print a comparison, and leave it in a folder as JSON and as a report."""
+    plain = comparison_json(result)
+    (folder / "comparison.json").write_text(json.dumps(plain, indent=1))
+    if as_json:
+        show_json(plain)
+    else:
+        print_comparison(result, Console())
+    if report:
+        command = " ".join(["thaw", *sys.argv[1:]])
+        write_html(result, folder / "report.html", facts=data_facts(dataset), command=command)
+        typer.echo(f"report: {folder / 'report.html'}", err=as_json)
+
+
+def show_dataset(dataset: Dataset, *, as_json: bool) -> None:
+    """Print what is in a prepared dataset."""
+    facts = dataclasses.asdict(data_facts(dataset))
+    rule = dataset.schema.new_users.rule
+    _show(
+        {"dataset": str(dataset.path), "schema": dataset.schema.name, "new users": rule, **facts},
+        as_json,
+    )
+
+
+def show_run(found: Recommender, folder: Path, *, as_json: bool) -> None:
+    """Print what is in a run."""
+    facts = found.facts
+    _show(
+        {
+            "run": str(folder),
+            "method": facts["method"]["name"],
+            "dataset": facts["dataset"],
+            "best_epoch": facts["best"]["epoch"] + 1,
+            "validation_auc": facts["best"]["validation_auc"],
+            "weights": sum(value.numel() for value in found.model.state_dict().values()),
+            "training": facts["training"],
+        },
+        as_json,
+    )
+
+
+def show_table(title: str, rows: list[dict[str, Any]]) -> None:
+    """Print rows of the same columns; what is undefined is a dash."""
+    table = Table(title=title, title_justify="left")
+    for name, value in rows[0].items():
+        table.add_column(name, justify="left" if isinstance(value, str) else "right")
+    for row in rows:
+        table.add_row(*map(_text, row.values()))
+    Console().print(table)
+
+
+def show_json(value: object) -> None:
+    """Print JSON; what is undefined is null."""
+    typer.echo(json.dumps(_without_nan(value), indent=1))
+
+
+def _show(facts: dict[str, Any], as_json: bool) -> None:
+    if as_json:
+        show_json(facts)
+        return
+    for name, value in facts.items():
+        typer.echo(f"{name.replace('_', ' ')}: {_line(value)}")
+
+
+def _line(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {_line(each)}" for name, each in value.items())
+    if isinstance(value, list | tuple):
+        return "; ".join(map(_line, value))
+    return _text(value)
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, bool) or value is None:
+        return str(value).lower()
+    if isinstance(value, int):
+        return f"{value:,}"
+    if isinstance(value, float):
+        return (
+            "-" if math.isnan(value) else f"{value:.4f}" if abs(value) < 1000 else f"{value:,.0f}"
+        )
+    return str(value)
+
+
+def _without_nan(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _without_nan(each) for name, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_without_nan(each) for each in value]
+    return None if isinstance(value, float) and math.isnan(value) else value

@@ -1,0 +1,148 @@
+"""The sentences around a report's tables: what the numbers rest on and how to read them."""
+
+import math
+
+from thaw.experiments.compare import SIGNIFICANT, Comparison, Line
+from thaw.experiments.measures import Measures
+from thaw.report.formats import DASH, count, p_phrase, percent
+from thaw.report.rows import METRICS, bases, ceiling_of, figure
+from thaw.statistics import Statistic
+
+RULES = {
+    "paper": "a random share of all users lost its behavior, in training and test alike; "
+    "attributes and impressions stay",
+    "strict": "a random share of all users lost its behavior; their impressions are out of "
+    "training and their id is unknown at test",
+    "natural": "whoever has no behavior before the impression; nothing is hidden",
+    "column": "the users marked in a column of the users table lost their behavior",
+}
+
+SIMULATED = {
+    "p_attributes": "the best reachable for clicks from attributes alone",
+    "p_best": "the best reachable for clicks by who knows the true interests",
+}
+"""What the references of the simulated world are."""
+
+TRAINING_NOTE = "Means over seeds; seconds and rows/s are those of the machine that trained."
+
+
+def segment_note(comparison: Comparison, task: str, segment: str) -> str:
+    """How many impressions and users a table rests on."""
+    found = _measures(comparison.lines[0], task, segment)
+    if found.impressions == 0:
+        return "No impressions."
+    note = f"{count(found.impressions)} impressions of {count(found.users)} users."
+    if math.isnan(found.auc):
+        return f"{note} All have the same label, so AUC and GAUC are undefined."
+    kept = percent(found.kept_share)
+    return f"{note} GAUC keeps {kept} of the users: those with both labels among their impressions."
+
+
+def partial_notes(comparison: Comparison, task: str, segment: str) -> list[str]:
+    """Which references rest on fewer impressions than the methods do."""
+    whole = _measures(comparison.lines[0], task, segment).impressions
+    found = [
+        (line.name, _measures(line, task, segment).impressions)
+        for line in comparison.lines
+        if line.kind == "reference"
+    ]
+    return [
+        f"{name} has scores for {count(rows)} of these impressions; its row rests on them alone."
+        for name, rows in found
+        if rows < whole
+    ]
+
+
+def gap_notes(comparison: Comparison, task: str) -> list[str]:
+    """Why there is no gap to close for new users, for each base and metric without one."""
+    notes = [
+        gap_note(comparison, base, task, metric) for base in bases(comparison) for metric, _ in METRICS
+    ]  # fmt: skip
+    return [note for note in notes if note]
+
+
+def gap_note(comparison: Comparison, base: Line, task: str, metric: Statistic) -> str:
+    """Why a base has no gap to close in a metric; empty where it has one, or has no ceiling."""
+    ceiling = ceiling_of(comparison, base)
+    if ceiling is None or comparison.has_gap(base, task, metric):
+        return ""
+    name = dict(METRICS)[metric]
+    test = figure(ceiling.cell(task, "new"), metric).test
+    if test is None or math.isnan(test.p_value):
+        return f"There is no gap to close in {name} that could be shown: the ceiling of {base.name} can't be tested against it."  # fmt: skip
+    p = p_phrase(test.p_value)
+    if is_significant(test.p_value) and test.difference < 0:
+        return f"There is no gap to close in {name}: real behavior hurts {base.name} there, its ceiling is significantly below it ({p})."  # fmt: skip
+    return f"There is no gap to close in {name}: the ceiling is not significantly above {base.name} ({p})."  # fmt: skip
+
+
+def legend(comparison: Comparison) -> list[tuple[str, str]]:
+    """How to read the tables: pairs of a word and its explanation."""
+    is_single = len(comparison.seeds) == 1
+    seeds = ", ".join(map(str, comparison.seeds))
+    told = [
+        ("new users", f"{RULES.get(comparison.rule, 'as the schema says')} (rule {comparison.rule!r})"),
+        ("seed" if is_single else "seeds", seeds),
+        ("±", _over_users() if is_single else _over_seeds(len(comparison.seeds))),
+        ("RI %", "improvement over the base, relative to the base's value, in percent (Eq. 18)."),
+        ("p", _test(is_single)),
+        *_gap(comparison),
+        ("calib.", "calibration: predicted over observed labels 1; 1 is best."),
+        ("bold", "the best of the methods in its column, significant or not."),
+        *_references(comparison),
+        (DASH, "no such number: a base and a reference are compared with nothing; GAUC needs users "
+        "with both labels; p needs differences that vary."),
+    ]  # fmt: skip
+    return told
+
+
+def is_significant(p: float) -> bool:
+    """Whether a p-value is below the level of the comparison; NaN is not."""
+    return p < SIGNIFICANT
+
+
+def _measures(line: Line, task: str, segment: str) -> Measures:
+    return line.cell(task, segment).measures[0]
+
+
+def _over_seeds(seeds: int) -> str:
+    return f"half of the mean's 95 % interval, by Student's t over {seeds} seeds."
+
+
+def _over_users() -> str:
+    return (
+        "half of the 95 % interval by bootstrap over users; with one seed it says nothing of "
+        "what another seed would give."
+    )
+
+
+def _test(is_single: bool) -> str:
+    how = (
+        "a paired bootstrap over users; with one seed it speaks for these trained models alone"
+        if is_single
+        else "a two-sided t-test, paired by seed"
+    )
+    return f"against the base, by {how}. Significant is p < {SIGNIFICANT}; p is not adjusted for the number of methods."  # fmt: skip
+
+
+def _gap(comparison: Comparison) -> list[tuple[str, str]]:
+    if not any(ceiling_of(comparison, base) for base in bases(comparison)):
+        return [("gap closed", f"not known: rule {comparison.rule!r} leaves no ceiling to compare with.")]  # fmt: skip
+    return [
+        ("ceiling", "the base, trained and tested with new users' real behavior."),
+        ("gap closed", "(method - base) / (ceiling - base) for new users, where the ceiling is "
+        "significantly above the base."),
+    ]  # fmt: skip
+
+
+def _references(comparison: Comparison) -> list[tuple[str, str]]:
+    names = [line.name for line in comparison.lines if line.kind == "reference"]
+    if not names:
+        return []
+    known = SIMULATED if comparison.dataset == "simulated" else {}
+    told = [(name, f"reference: {known[name]}.") for name in names if name in known]
+    others = [name for name in names if name not in known]
+    if others:
+        told.append((", ".join(others), "reference: another system's scores, read from the data."))
+    own = "references have one set of scores: their ± is by bootstrap over users."
+    return [*told, ("", own)] if len(comparison.seeds) > 1 else told

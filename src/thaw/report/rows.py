@@ -1,0 +1,171 @@
+"""The rows of a report's tables as texts; terminal and HTML only lay them out."""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from thaw.experiments.compare import CEILING, Cell, Comparison, Figure, Line
+from thaw.report.formats import DASH, count, fixed, half_width, p_value, percent, signed
+from thaw.run import RunFacts
+from thaw.statistics import Statistic
+
+METRICS: tuple[tuple[Statistic, str], ...] = (("auc", "AUC"), ("gauc", "GAUC"))
+"""The two metrics that stand side by side, and what reports call them."""
+
+NO_GAP = "no gap"
+
+
+@dataclass(frozen=True)
+class Number:
+    """A table's entry, and whether it is the best of its column."""
+
+    text: str
+    is_best: bool = False
+
+
+@dataclass(frozen=True)
+class Scores:
+    """What a row says of one metric.
+
+    Attributes:
+        mean: the mean over seeds.
+        half: '±' and half of the interval's width.
+        improvement: RI in percent.
+        p_value: of the paired test.
+        gap: the gap closed, or 'no gap'.
+    """
+
+    mean: Number
+    half: str
+    improvement: Number
+    p_value: str
+    gap: Number
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the comparison, for one task and one segment.
+
+    Attributes:
+        name: the line's name.
+        kind: 'method', 'ceiling' or 'reference'.
+        auc: AUC.
+        gauc: GAUC.
+        calibration: predicted over observed.
+    """
+
+    name: str
+    kind: str
+    auc: Scores
+    gauc: Scores
+    calibration: Number
+
+
+@dataclass(frozen=True)
+class Effort:
+    """What a line's training took, over its seeds.
+
+    Attributes:
+        name: the line's name.
+        epochs: trained, the least and the most.
+        best_epochs: the epochs whose models are kept, counted from 1.
+        seconds: of training, the mean.
+        speed: rows a second, the mean.
+    """
+
+    name: str
+    epochs: str
+    best_epochs: str
+    seconds: str
+    speed: str
+
+
+def figure(cell: Cell, metric: Statistic) -> Figure:
+    """A cell's figure for a metric."""
+    return cell.auc if metric == "auc" else cell.gauc
+
+
+def ceiling_of(comparison: Comparison, line: Line) -> Line | None:
+    """The ceiling of a line's base, or None where the rule for new users allows none."""
+    base = line.base or line.name
+    return next((c for c in comparison.lines if c.kind == CEILING and c.base == base), None)
+
+
+def bases(comparison: Comparison) -> list[Line]:
+    """The methods that others are compared with."""
+    return [line for line in comparison.lines if line.kind == "method" and line.base is None]
+
+
+def challengers(comparison: Comparison) -> list[Line]:
+    """The methods that are compared with a base."""
+    return [line for line in comparison.lines if line.kind == "method" and line.base is not None]
+
+
+def rows(comparison: Comparison, task: str, segment: str) -> list[Row]:
+    """The rows of one table: methods, then ceilings, then references, as compared."""
+    methods = [line for line in comparison.lines if line.kind == "method"]
+    rivals = [line.cell(task, segment) for line in methods]
+    return [_row(comparison, line, line.cell(task, segment), rivals) for line in comparison.lines]
+
+
+def efforts(comparison: Comparison) -> list[Effort]:
+    """What training took, for each line that was trained."""
+    return [_effort(line.name, line.runs) for line in comparison.lines if line.runs]
+
+
+def _row(comparison: Comparison, line: Line, cell: Cell, rivals: list[Cell]) -> Row:
+    scores = [_scores(comparison, line, cell, rivals, metric) for metric, _ in METRICS]
+    value = cell.mean("calibration")
+    closest = _best([abs(rival.mean("calibration") - 1) for rival in rivals], min)
+    is_best = line.kind == "method" and abs(value - 1) == closest
+    return Row(line.name, line.kind, *scores, Number(fixed(value, 2), is_best))
+
+
+def _scores(
+    comparison: Comparison, line: Line, cell: Cell, rivals: list[Cell], metric: Statistic
+) -> Scores:
+    this, others = figure(cell, metric), [figure(rival, metric) for rival in rivals]
+
+    def number(text: str, value: Callable[[Figure], float]) -> Number:
+        highest = _best([value(other) for other in others], max)
+        return Number(text, line.kind == "method" and value(this) == highest)
+
+    gap = percent(this.gap_closed)
+    if _has_no_gap(comparison, line, cell, metric):
+        gap = NO_GAP
+    return Scores(
+        mean=number(fixed(this.interval.mean), lambda f: f.interval.mean),
+        half=half_width(this.interval),
+        improvement=number(signed(this.improvement, 2), lambda f: f.improvement),
+        p_value=DASH if this.test is None else p_value(this.test.p_value),
+        gap=number(gap, lambda f: f.gap_closed),
+    )
+
+
+def _has_no_gap(comparison: Comparison, line: Line, cell: Cell, metric: Statistic) -> bool:
+    """Whether a ceiling shows that there is no gap to close; without one, nothing is known."""
+    if line.kind != "method" or line.base is None or cell.segment != "new":
+        return False
+    known = ceiling_of(comparison, line) is not None
+    return known and not comparison.has_gap(line, cell.task, metric)
+
+
+def _best(values: Sequence[float], choose: Callable[[Sequence[float]], float]) -> float:
+    """The best of two or more numbers, else NaN: the best of one is no praise."""
+    known = [value for value in values if not math.isnan(value)]
+    return choose(known) if len(known) > 1 else math.nan
+
+
+def _effort(name: str, runs: tuple[RunFacts, ...]) -> Effort:
+    return Effort(
+        name,
+        epochs=_span([run.epochs for run in runs]),
+        best_epochs=_span([run.best_epoch + 1 for run in runs]),
+        seconds=f"{sum(run.seconds for run in runs) / len(runs):,.1f}",
+        speed=count(sum(run.rows_per_second for run in runs) / len(runs)),
+    )
+
+
+def _span(numbers: list[int]) -> str:
+    low, high = min(numbers), max(numbers)
+    return str(low) if low == high else f"{low} to {high}"

@@ -1,0 +1,137 @@
+"""A comparison as tables in a terminal; bold marks what plain text says as well."""
+
+from collections.abc import Iterable
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.measure import Measurement
+from rich.table import Table
+from rich.text import Text
+
+from thaw.experiments.compare import Comparison
+from thaw.experiments.measures import SEGMENTS
+from thaw.report.notes import TRAINING_NOTE, gap_notes, legend, partial_notes, segment_note
+from thaw.report.rows import METRICS, Number, Row, Scores, efforts, rows
+from thaw.report.verdict import verdict
+
+_NAME_WIDTH = 12
+_GROUP_WIDTH = 15  # of a metric's first column: a space more than its text, to set groups apart
+
+
+def print_comparison(comparison: Comparison, console: Console) -> None:
+    """Print a comparison: tables by task and segment, how to read them, training, the verdict.
+
+    The verdict stands last, where the eye is when a command ends. Where the console is too narrow
+    for one line a method, each takes two.
+    """
+    _heading(console, _title(comparison))
+    for task in comparison.tasks:
+        for segment in SEGMENTS:
+            _print_segment(comparison, task, segment, console)
+    _heading(console, "How to read this")
+    console.print(_pairs(legend(comparison)))
+    _heading(console, "Training")
+    console.print(_training_table(comparison))
+    _print_lines(console, [TRAINING_NOTE])
+    _heading(console, "Verdict")
+    _print_lines(console, verdict(comparison))
+
+
+def _title(comparison: Comparison) -> str:
+    methods = sum(line.kind == "method" for line in comparison.lines)
+    seeds = len(comparison.seeds)
+    return f"{comparison.dataset}: {_plural(methods, 'method')}, {_plural(seeds, 'seed')}"
+
+
+def _plural(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def _heading(console: Console, text: str) -> None:
+    console.print()
+    console.print(Text(text, style="bold"))
+
+
+def _print_segment(comparison: Comparison, task: str, segment: str, console: Console) -> None:
+    _heading(console, f"{task}, {segment} users")
+    found, has_gap = rows(comparison, task, segment), segment == "new"
+    table = _scores_table(found, has_gap=has_gap, is_wide=True)
+    if _width(table, console) > console.width:
+        table = _scores_table(found, has_gap=has_gap, is_wide=False)
+    console.print(table)
+    notes = [segment_note(comparison, task, segment), *partial_notes(comparison, task, segment)]
+    _print_lines(console, notes + (gap_notes(comparison, task) if has_gap else []))
+
+
+def _width(table: Table, console: Console) -> int:
+    """How wide a table is where nothing limits it."""
+    return Measurement.get(console, console.options.update(max_width=1000), table).maximum
+
+
+def _scores_table(found: list[Row], *, has_gap: bool, is_wide: bool) -> Table:
+    """AUC and GAUC side by side; intervals and p-values below their numbers where it is narrow."""
+    table = _table()
+    for _, name in METRICS:
+        _add(table, f"{name} (±)" if is_wide else f"{name}\n±", min_width=_GROUP_WIDTH if is_wide else 8)
+        for header in ("RI %", "p") if is_wide else ("RI %\np",):
+            _add(table, header)
+        if has_gap:
+            _add(table, "gap\nclosed")
+    _add(table, "calib.")
+    kind = "method"
+    for row in found:
+        if row.kind != kind:
+            table.add_section()
+        kind = row.kind
+        cells = [cell for s in (row.auc, row.gauc) for cell in _cells(s, has_gap, is_wide)]
+        table.add_row(Text(row.name), *cells, _text(row.calibration))
+    return table
+
+
+def _cells(scores: Scores, has_gap: bool, is_wide: bool) -> list[Text]:
+    """One metric's part of a row."""
+    mean, improvement = _text(scores.mean), _text(scores.improvement)
+    gap = [_text(scores.gap)] if has_gap else []
+    if is_wide:
+        return [Text.assemble(mean, f" {scores.half:>7}"), improvement, Text(scores.p_value), *gap]
+    below = Text.assemble(improvement, f"\n{scores.p_value}")
+    return [Text.assemble(mean, f"\n{scores.half}"), below, *gap]
+
+
+def _text(number: Number) -> Text:
+    return Text(number.text, style="bold" if number.is_best else "")
+
+
+def _table() -> Table:
+    table = Table(box=SIMPLE_HEAD, show_edge=False, padding=0, header_style="")
+    table.add_column("method", overflow="fold", min_width=_NAME_WIDTH)
+    return table
+
+
+def _add(table: Table, header: str, min_width: int | None = None) -> None:
+    table.add_column(header, justify="right", no_wrap=True, min_width=min_width)
+
+
+def _training_table(comparison: Comparison) -> Table:
+    table = _table()
+    for header in ("epochs", "best epoch", "seconds", "rows/s"):
+        _add(table, header, min_width=11)
+    for effort in efforts(comparison):
+        texts = (effort.epochs, effort.best_epochs, effort.seconds, effort.speed)
+        table.add_row(Text(effort.name), *map(Text, texts))
+    return table
+
+
+def _pairs(told: list[tuple[str, str]]) -> Table:
+    grid = Table.grid(padding=(0, 2, 0, 0))
+    grid.add_column(no_wrap=True)
+    grid.add_column()
+    for word, explanation in told:
+        grid.add_row(Text(word), Text(explanation))
+    return grid
+
+
+def _print_lines(console: Console, lines: Iterable[str]) -> None:
+    """Print sentences, each on lines of its own; names in them are no markup."""
+    for line in lines:
+        console.print(Text(line))
