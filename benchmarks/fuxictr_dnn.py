@@ -15,7 +15,7 @@ from fuxictr.features import FeatureMap
 from fuxictr.pytorch.layers import FeatureEmbedding, MLP_Block
 from fuxictr.pytorch.models import BaseModel
 
-BATCH, WARM_UP = 1024, 5
+BATCH, WARM_UP = 1024, 20
 
 
 class DNN(BaseModel):

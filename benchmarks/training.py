@@ -33,6 +33,7 @@ from thaw.training import train_step
 
 HERE = Path(__file__).parent
 BATCH = 1024
+WARM_UP = 20  # steps; the first ones touch memory for the first time
 METHODS = (
     Method("BaseDNN"),
     Method("MAIL-Base (default)", mail=MAIL()),
@@ -48,7 +49,7 @@ def main() -> None:
     parser.add_argument("--without-peers", action="store_true", help="measure thaw alone")
     parser.add_argument("--out", type=Path, default=HERE / "results/training.json")
     args = parser.parse_args()
-    dataset = public_shape.make(BATCH * (args.steps + 5))
+    dataset = public_shape.make(BATCH * (args.steps + WARM_UP))
     seconds: dict[str, list[float]] = {}
     peer = None if args.without_peers else install_peer(dataset, args.steps)
     for _ in range(args.rounds):
@@ -60,14 +61,14 @@ def main() -> None:
 
 
 def measure(dataset: Any, method: Method, steps: int) -> float:
-    """Seconds a step, the loader's work included, after five steps to warm up."""
+    """Seconds a step, the loader's work included, after some steps to warm up."""
     layout = Layout.build(dataset.schema, dataset.vocabularies, dataset.moments)
     model = build(method, layout, dim=32, max_events=100, tasks=1, seed=0).train()
     optimizers = Optimizers.of(model, 1e-3, 1e-3)
     options = LoaderOptions(batch_size=BATCH, is_training=True, unknown_share=0.05)
     started = 0.0
     for number, batch in enumerate(Loader(dataset, layout, "train", options).epoch()):
-        if number == 5:
+        if number == WARM_UP:
             started = time.perf_counter()
         train_step(model, batch, optimizers, seed=number)
     return (time.perf_counter() - started) / steps

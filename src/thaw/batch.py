@@ -1,5 +1,6 @@
 """A batch: ids and pointers, no padding, work that depends on the user alone once per user."""
 
+import threading
 from dataclasses import dataclass, fields
 from typing import Any, Protocol
 
@@ -152,6 +153,7 @@ class Assembler:
         self.max_events, self.unknown_share = max_events, unknown_share
         self.hides_ids = tables.schema.strict
         self._place = np.zeros(layout.rows, np.int32)
+        self._alone = threading.Lock()
 
     def batch(self, rows: Rows, random: np.random.Generator | None = None) -> Batch:
         """Return the batch of rows; with a random generator some ids become unknown."""
@@ -220,10 +222,11 @@ class Assembler:
         """
         flat = np.concatenate([part.ravel() for part in ids])
         count = np.arange(len(flat), dtype=np.int32)
-        self._place[flat] = count
-        touched = flat[self._place[flat] == count]
-        self._place[touched] = count[: len(touched)]
-        places = self._place[flat].astype(np.int64)
+        with self._alone:  # two epochs of one loader may be read at once
+            self._place[flat] = count
+            touched = flat[self._place[flat] == count]
+            self._place[touched] = count[: len(touched)]
+            places = self._place[flat].astype(np.int64)
         cuts = np.cumsum([part.size for part in ids])[:-1]
         parts = np.split(places, cuts)
         shaped = [

@@ -17,10 +17,11 @@ from thaw.experiments.compare import compare
 from thaw.experiments.measures import SEGMENTS, measure
 from thaw.methods import METHODS
 from thaw.options import LOSSES, Training
-from thaw.preparation import prepare
+from thaw.preparation import declared, prepare
 from thaw.printing import show_comparison, show_dataset, show_json, show_run, show_table
 from thaw.progress import Progress, Quiet, TensorBoard, Terminal
 from thaw.recommender import Recommender
+from thaw.tables.rules import SPLITS
 from thaw.training import train
 
 app = typer.Typer(
@@ -87,9 +88,11 @@ def prepare_command(
     max_rejects: Rejects = 0.01,
     as_json: AsJson = False,
 ) -> None:
-    """Turn tables into a dataset: vocabularies, sorted events, point-in-time pointers.
+    """Turn tables into a prepared dataset.
 
-    Rows that can't be used go to OUT/rejects.parquet, with file, line and reason.
+    It holds vocabularies, events sorted by user and time, and for each impression a pointer to
+    the events that were there before it, and no later ones. Rows that can't be used go to
+    OUT/rejects.parquet, with file, line and reason.
     """
     found = prepare(
         schema, out=out, data=data, new_users=new_users, memory=memory, max_rejects=max_rejects
@@ -119,10 +122,10 @@ def train_command(
     quiet: Quietly = False,
     as_json: AsJson = False,
 ) -> None:
-    """Train a method until validation stops improving.
+    """Train a method.
 
-    A run that was killed goes on with --resume and ends with the same bits; Ctrl-C leaves a
-    checkpoint first.
+    Training goes on until validation stops improving. A run that was killed goes on with
+    --resume and ends with the same bits; Ctrl-C leaves a checkpoint first.
     """
     options = Training(
         seed=seed,
@@ -153,14 +156,16 @@ def evaluate_command(
     split: Annotated[str, typer.Option(help="'test', 'validation' or 'train'.")] = "test",
     as_json: AsJson = False,
 ) -> None:
-    """Measure a trained model, new and old users apart."""
+    """Measure a model, new and old users apart."""
     recommender = Recommender.load(run, dataset=Dataset.open(dataset) if dataset else None)
     if recommender.dataset is None:
         was = recommender.facts["dataset"]
         raise DataError(f"{run}: its dataset is no longer at {was}; give it with --dataset")
+    if split not in SPLITS:
+        raise DataError(f"split: {split!r} is none; there are {', '.join(SPLITS)}")
     found = recommender.predict(recommender.dataset, split)
     results = [
-        {"task": task.name, "users": segment, **vars(measure(found, segment, number))}
+        {"task": task.name, "segment": segment, **vars(measure(found, segment, number))}
         for number, task in enumerate(recommender.schema.tasks)
         for segment in SEGMENTS
     ]
@@ -201,7 +206,7 @@ def compare_command(
     quiet: Quietly = False,
     as_json: AsJson = False,
 ) -> None:
-    """Compare methods on several seeds: new and old users apart, with the ceiling.
+    """Compare methods, new and old users apart.
 
     Every method trains until validation stops improving. The table shows AUC and GAUC side by
     side, the relative improvement over the base, a paired test, and the share of the gap to the
@@ -238,7 +243,11 @@ def demo_command(
     ),
     users: Annotated[int, typer.Option(min=500, help="Users of the simulated world.")] = 3000,
 ) -> None:
-    """Go the whole way on a simulated world: prepare, train, compare, report. Some minutes."""
+    """Go the whole way on a simulated world.
+
+    Simulates, prepares, trains BaseDNN, MAIL-Base and the ceiling, compares, and writes a report.
+    Some minutes on two cores.
+    """
     console = Console()
     world = World(users=users)
     console.print(
@@ -267,24 +276,18 @@ def demo_command(
 
 @app.command("datasets")
 def datasets_command(as_json: AsJson = False) -> None:
-    """List the data sets that ship as schemas, and where their files come from."""
-    known = [
-        {
-            "name": each.name,
-            "about": each.about,
-            "from": each.source,
-            "unpack": each.unpack,
-            "licence": each.licence,
-        }
-        for each in KNOWN.values()
-    ]
+    """List the data sets that thaw knows.
+
+    With where their files come from, and what their licences allow.
+    """
     if as_json:
-        show_json(known)
+        kept = ("name", "about", "source", "unpack", "licence")
+        show_json([{key: getattr(each, key) for key in kept} for each in KNOWN.values()])
         return
-    for each in known:
-        typer.echo(f"{each['name']}\n  {each['about']}")
-        if each["from"]:
-            typer.echo(f"  download {each['from']}, {each['unpack']}\n  licence: {each['licence']}")
+    for each in KNOWN.values():
+        typer.echo(f"{each.name}\n  {each.about}")
+        if each.source:
+            typer.echo(f"  download {each.source}, {each.unpack}\n  licence: {each.licence}")
 
 
 @app.command("inspect")
@@ -292,7 +295,7 @@ def inspect_command(
     path: Annotated[Path, typer.Argument(help="A prepared dataset or a run.")],
     as_json: AsJson = False,
 ) -> None:
-    """Say what is in a prepared dataset or a run."""
+    """Describe a dataset or a run."""
     if (path / "run.json").exists():
         show_run(Recommender.load(path), path, as_json=as_json)
     else:
@@ -312,10 +315,8 @@ def _dataset(
             what, out=prepared, data=data, new_users=new_users, memory=memory, max_rejects=limit
         )
     found = Dataset.open(prepared)
-    if new_users is not None and found.schema.new_users.rule != new_users:
-        raise DataError(
-            f"{prepared} was prepared with the rule {found.schema.new_users.rule!r}; choose another --out"
-        )
+    if found.schema != declared(what, new_users):
+        raise DataError(f"{prepared} was prepared by another schema or rule; choose another --out")
     return found
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
+from urllib.parse import unquote
 
 import numpy as np
 import pyarrow as pa
@@ -102,7 +103,7 @@ class Vocabularies:
     def open(cls, folder: Path) -> Self:
         """Open the vocabularies in a folder."""
         paths = sorted(folder.glob("*.arrow"))
-        return cls({path.stem: read_arrow(path).column("value") for path in paths})
+        return cls({unquote(path.stem): read_arrow(path).column("value") for path in paths})
 
 
 @dataclass(frozen=True)
@@ -175,6 +176,10 @@ class Dataset:
             moments=moments(manifest["dense"]),
         )
 
+    def __repr__(self) -> str:
+        rows = ", ".join(f"{len(split):,} {name}" for name, split in self.splits.items())
+        return f"Dataset({str(self.path)!r}: {self.schema.name}, {rows} impressions)"
+
     @cached_property
     def fingerprint(self) -> str:
         """A text that changes with any of the dataset's files."""
@@ -192,7 +197,8 @@ class Dataset:
     def is_new(self, split: str) -> np.ndarray:
         """[N] bool, the rows of a split whose user has no visible behavior (Eq. 9)."""
         table = self.splits[split]
-        return (table.pointer == 0) | self.is_hidden(split)[table.user]
+        is_new: np.ndarray = (table.pointer == 0) | self.is_hidden(split)[table.user]
+        return is_new
 
 
 def moments(dense_: Mapping[str, list[list[float]]]) -> Moments:

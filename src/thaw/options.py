@@ -44,5 +44,7 @@ class Training:
                 raise TrainingError(f"{name} (={getattr(self, name)}) must be 1 or more")
         if not 0 <= self.unknown_share < 1:
             raise TrainingError(f"unknown_share (={self.unknown_share}) must be in [0, 1)")
+        if self.device not in ("auto", "cpu") and not self.device.startswith("cuda"):
+            raise TrainingError(f"device (={self.device!r}) must be 'auto', 'cpu' or 'cuda'")
         if self.learning_rate <= 0:
             raise TrainingError(f"learning_rate (={self.learning_rate}) must be above 0")

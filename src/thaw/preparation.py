@@ -1,7 +1,7 @@
 """From a team's tables to a dataset on disk: whole or not at all."""
 
 import contextlib
-import dataclasses
+import fcntl
 import hashlib
 import json
 import os
@@ -57,9 +57,8 @@ def prepare(
         SchemaError: when the YAML has faults.
         DataError: when files or columns are missing, too many rows are rejects, or `out` exists.
     """
-    inputs = _inputs(schema, tables, data)
-    schema = inputs.schema if new_users is None else inputs.schema.with_new_users(new_users)
-    inputs = dataclasses.replace(inputs, schema=schema)
+    inputs = _inputs(schema, new_users, tables, data)
+    schema = inputs.schema
     target = Path(out if out is not None else f"{schema.name}-prepared")
     if target.exists():
         raise DataError(f"{target} exists; remove it, or choose another folder")
@@ -75,42 +74,65 @@ def prepare(
     return Dataset.open(target)
 
 
+def declared(schema: Schema | str | Path, new_users: str | None = None) -> Schema:
+    """Return a schema, given itself, the path of its YAML, or the name of a known data set.
+
+    Args:
+        schema: the schema, its path or its name.
+        new_users: another rule for who is new.
+
+    Raises:
+        SchemaError: when the YAML has faults, or there is no such rule.
+    """
+    if not isinstance(schema, Schema):
+        name = str(schema)
+        schema = KNOWN[name].schema() if name in KNOWN else Schema.read(schema)
+    return schema if new_users is None else schema.with_new_users(new_users)
+
+
 def _inputs(
-    schema: Schema | str | Path, tables: Mapping[str, object] | None, data: str | Path | None
+    schema: Schema | str | Path,
+    new_users: str | None,
+    tables: Mapping[str, object] | None,
+    data: str | Path | None,
 ) -> Inputs:
+    found = declared(schema, new_users)
     if isinstance(schema, Schema):
-        return Inputs(schema, Path(data or "."), tables)
+        return Inputs(found, Path(data or "."), tables)
     if str(schema) in KNOWN:
         known = KNOWN[str(schema)]
-        return Inputs(known.schema(), known.folder(data), tables, known.derive)
-    return Inputs(Schema.read(schema), Path(data or Path(schema).parent), tables)
+        return Inputs(found, known.folder(data), tables, known.derive)
+    return Inputs(found, Path(data or Path(schema).parent), tables)
 
 
 @contextlib.contextmanager
 def _aside(target: Path) -> Iterator[Path]:
-    """A folder beside the target, removed at the end; what killed runs left there goes first."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    for left in target.parent.glob(f".{target.name}.partial-*"):
-        if not _is_running(int(left.name.rsplit("-", 1)[1])):
-            shutil.rmtree(left, ignore_errors=True)
-    folder = target.parent / f".{target.name}.partial-{os.getpid()}"
-    folder.mkdir()
+    """A folder beside the target, removed at the end; what a killed run left there goes first."""
+    aside = target.with_name(f".{target.name}.partial")
     try:
-        yield folder
-    except (OSError, duckdb.Error) as error:
+        aside.mkdir(parents=True, exist_ok=True)
+        with _alone(aside / "lock", target):
+            shutil.rmtree(aside / "work", ignore_errors=True)
+            try:
+                (aside / "work").mkdir()
+                yield aside / "work"
+            finally:
+                shutil.rmtree(aside, ignore_errors=True)
+    except (OSError, duckdb.Error, pa.ArrowException) as error:
         raise DataError(f"{target} was not made: {error}") from error
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
-def _is_running(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
+@contextlib.contextmanager
+def _alone(path: Path, target: Path) -> Iterator[None]:
+    """Hold a lock, which the system lets go of when a run is killed."""
+    with path.open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise DataError(
+                f"{target}: another run is making it; wait, or choose another folder"
+            ) from None
+        yield
 
 
 @contextlib.contextmanager
@@ -200,20 +222,37 @@ def _write_manifest(folder: Path, schema: Schema, rejects: dict[str, Any]) -> No
 
 def _moments(folder: Path) -> dict[str, list[list[float]]]:
     """Mean and standard deviation of each dense field over what training shows, by table."""
-    user, item = (arrays.load(folder / "train" / f"{name}.npy") for name in ("user", "item"))
-    shown = {"users": np.unique(user), "items": np.unique(item), "train": slice(None)}
-    return {name: _moment(arrays.load(folder / name / "dense.npy")[rows]) for name, rows in shown.items()}  # fmt: skip
+    values = {
+        name: arrays.load(folder / name / "dense.npy") for name in ("users", "items", "train")
+    }
+    is_shown = {name: np.zeros(len(values[name]), bool) for name in ("users", "items")}
+    is_shown["users"][arrays.load(folder / "train/user.npy")] = True
+    is_shown["items"][arrays.load(folder / "train/item.npy")] = True
+    return {name: _moment(values[name], is_shown.get(name)) for name in values}
 
 
-def _moment(values: np.ndarray) -> list[list[float]]:
-    result = []
-    for column in values.T.astype(np.float64):
-        known = column[~np.isnan(column)]
-        mean, deviation = (float(known.mean()), float(known.std())) if len(known) else (0.0, 0.0)
-        result.append([mean, deviation or 1.0])
-    return result
+def _moment(values: np.ndarray, is_shown: np.ndarray | None) -> list[list[float]]:
+    """Mean and deviation of each column's known values, read a part at a time."""
+
+    def average(power: int, center: np.ndarray) -> np.ndarray:
+        total, count = np.zeros(values.shape[1]), np.zeros(values.shape[1], np.int64)
+        for start in range(0, len(values), arrays.ROWS_AT_A_TIME):
+            rows = slice(start, start + arrays.ROWS_AT_A_TIME)
+            part = values[rows] if is_shown is None else values[rows][is_shown[rows]]
+            total += np.nansum((part.astype(np.float64) - center) ** power, axis=0)
+            count += (~np.isnan(part)).sum(axis=0)
+        return total / np.maximum(count, 1)
+
+    mean = average(1, np.zeros(values.shape[1]))
+    deviation = np.sqrt(average(2, mean))
+    # Equal values differ from their mean by rounding alone.
+    is_constant = deviation <= np.finfo(np.float32).eps * np.abs(mean)
+    pairs: list[list[float]] = np.stack([mean, np.where(is_constant, 1.0, deviation)], 1).tolist()
+    return pairs
 
 
 def _checksum(path: Path) -> str:
+    """The checksum of a file that is on the disk, whatever happens next."""
     with path.open("rb") as file:
+        os.fsync(file.fileno())
         return hashlib.file_digest(file, "sha256").hexdigest()

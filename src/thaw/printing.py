@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import typer
-from rich.console import Console
+from rich.console import Console, JustifyMethod
 from rich.table import Table
 
 from thaw.data import Dataset
@@ -40,10 +40,14 @@ def show_dataset(dataset: Dataset, *, as_json: bool) -> None:
     """Print what is in a prepared dataset."""
     facts = dataclasses.asdict(data_facts(dataset))
     rule = dataset.schema.new_users.rule
-    _show(
-        {"dataset": str(dataset.path), "schema": dataset.schema.name, "new users": rule, **facts},
-        as_json,
-    )
+    facts = {"dataset": str(dataset.path), "new_users": rule, **facts}
+    splits, tables = facts["splits"], facts["tables"]
+    if not as_json:
+        facts = {name: value for name, value in facts.items() if name not in ("splits", "tables")}
+    _show(facts, as_json)
+    if not as_json:
+        show_table("Impressions", splits)
+        show_table("Rows read and rejected", tables)
 
 
 def show_run(found: Recommender, folder: Path, *, as_json: bool) -> None:
@@ -67,9 +71,10 @@ def show_table(title: str, rows: list[dict[str, Any]]) -> None:
     """Print rows of the same columns; what is undefined is a dash."""
     table = Table(title=title, title_justify="left")
     for name, value in rows[0].items():
-        table.add_column(name, justify="left" if isinstance(value, str) else "right")
+        justify: JustifyMethod = "left" if isinstance(value, str) else "right"
+        table.add_column(name.replace("_", " "), justify=justify)
     for row in rows:
-        table.add_row(*map(_text, row.values()))
+        table.add_row(*map(_line, row.values()))
     Console().print(table)
 
 
@@ -90,7 +95,8 @@ def _line(value: Any) -> str:
     if isinstance(value, dict):
         return ", ".join(f"{name} {_line(each)}" for name, each in value.items())
     if isinstance(value, list | tuple):
-        return "; ".join(map(_line, value))
+        pairs = all(isinstance(each, list | tuple) for each in value)
+        return ", ".join(" ".join(map(_text, each)) if pairs else _line(each) for each in value)
     return _text(value)
 
 

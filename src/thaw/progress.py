@@ -8,6 +8,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 
+from thaw.errors import TrainingError
+
 
 class Progress(Protocol):
     """Is told how training goes; used as a context manager around it."""
@@ -99,10 +101,20 @@ class Terminal:
 
 
 class TensorBoard:
-    """Writes the losses and the validation AUC as TensorBoard events, and passes everything on."""
+    """Writes the losses and the validation AUC as TensorBoard events, and passes everything on.
+
+    Raises:
+        TrainingError: where TensorBoard is not installed.
+    """
 
     def __init__(self, folder: Path, names: tuple[str, ...], inner: Progress) -> None:
+        try:
+            from torch.utils.tensorboard import SummaryWriter
+        except ImportError as error:
+            message = f"TensorBoard is not installed ({error}); pip install 'thaw[tensorboard]'"
+            raise TrainingError(message) from None
         self.folder, self.names, self.inner = folder, names, inner
+        self.open: Any = SummaryWriter
         self.writer: Any = None
 
     def __enter__(self) -> Self:
@@ -117,9 +129,7 @@ class TensorBoard:
     def start_epoch(self, epoch: int, batch: int, batches: int) -> None:
         """Open the events; those of steps that will be taken again are purged."""
         if self.writer is None:
-            from torch.utils.tensorboard import SummaryWriter
-
-            self.writer = SummaryWriter(str(self.folder), purge_step=epoch * batches + batch)
+            self.writer = self.open(str(self.folder), purge_step=epoch * batches + batch)
         self.inner.start_epoch(epoch, batch, batches)
 
     def step(self, step: int, rows: int, losses: np.ndarray) -> None:

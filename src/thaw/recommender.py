@@ -34,6 +34,18 @@ BATCH = 4096
 FARTHEST = 1e6
 """A number so many standard deviations from the mean says nothing, and counts as missing."""
 
+READABLE = (
+    pa.types.is_integer,
+    pa.types.is_float32,
+    pa.types.is_float64,
+    pa.types.is_boolean,
+    pa.types.is_string,
+    pa.types.is_large_string,
+    pa.types.is_timestamp,
+    pa.types.is_date,
+)
+"""The types of columns that DuckDB reads as preparation does."""
+
 UNREADABLE = (pa.ArrowException, OverflowError)
 """What Arrow raises for values whose types it can't read, or can't read together."""
 
@@ -100,8 +112,14 @@ class Recommender:
         vocabularies = Vocabularies.open(folder / "vocabularies")
         layout = Layout.build(schema, vocabularies, moments(facts["dense"]))
         options = facts["training"]
-        model = build(_method(facts["method"], ranker), layout, dim=options["dim"],
-                      max_events=options["max_events"], tasks=len(schema.tasks), seed=0)  # fmt: skip
+        model = build(
+            _method(facts["method"], ranker),
+            layout,
+            dim=options["dim"],
+            max_events=options["max_events"],
+            tasks=len(schema.tasks),
+            seed=0,
+        )
         model.load_state_dict(tensors)
         model.eval()
         known = _known(facts) if dataset is None else _same(facts, dataset)
@@ -193,7 +211,7 @@ class Recommender:
     def _entities(self, table: str, given: object, known: Dataset | None) -> Entities:
         declared = getattr(self.schema, table)
         key, fields = declared.key, declared.fields
-        rows = _arrow(table, given, key)
+        rows = _arrow(table, given, [key])
         columns = [Column(key, "text", "key")]
         columns += [
             _column(field)
@@ -240,17 +258,12 @@ class Recommender:
     def _given_events(self, given: object) -> tuple[Events, pa.Array]:
         """A request's events by user and time, and the users they are of."""
         declared = self.schema.events
-        rows = _arrow("events", given, declared.user)
         by_item = declared.item is not None
         columns = [Column(declared.user, "text", "user"), Column(declared.time, "time", "time")]
         columns += [Column(declared.item, "text", "item")] if declared.item is not None else []
         columns += [] if by_item else [_column(field) for field in declared.fields]
         columns += [Column(declared.action, "text", "action")] if declared.action else []
-        missing = [column.name for column in columns if column.name not in rows.column_names]
-        if missing:
-            raise DataError(
-                f"events: no column {', '.join(missing)}; there are {', '.join(rows.column_names)}"
-            )
+        rows = _arrow("events", given, [column.name for column in columns])
         values = self._typed(rows, columns).sort_by("time")
         values = values.filter(pc.is_valid(values.column("user")))
         owners = values.column("user").unique()
@@ -307,7 +320,7 @@ class Recommender:
         name = ibis.util.gen_name("request")
         try:
             staged = self._engine.create_table(name, table)
-            return typed(staged, columns).order_by("_line").drop("_reason", "_line").to_pyarrow()
+            return typed(staged, columns).order_by("_line").to_pyarrow()
         finally:
             self._engine.drop_table(name, force=True)
 
@@ -324,20 +337,22 @@ def _method(facts: Mapping[str, Any], ranker: RankerFactory | None) -> Method:
     return Method(facts["name"], ranker or facts["ranker"], mail, facts["behavior_dropout"])
 
 
-def _arrow(name: str, given: object, key: str) -> pa.Table:
-    """The rows of a request as an Arrow table with its key column."""
+def _arrow(name: str, given: object, needed: list[str]) -> pa.Table:
+    """The rows of a request as an Arrow table with the columns that it needs, the key first."""
     if isinstance(given, Sequence) and not isinstance(given, str | bytes):
-        records = [value if isinstance(value, Mapping) else {key: value} for value in given]
+        records = [value if isinstance(value, Mapping) else {needed[0]: value} for value in given]
         names = dict.fromkeys(name for record in records for name in record)
-        given = {name: [record.get(name) for record in records] for name in names or [key]}
+        given = {name: [record.get(name) for record in records] for name in names or needed}
     try:
         rows = _table(given)
     except (TypeError, ValueError, pa.ArrowException) as error:
         raise DataError(
             f"{name}: a {type(given).__name__} is no table that Arrow can read ({error})"
         ) from None
-    if key not in rows.column_names:
-        raise DataError(f"{name}: no column {key!r}; there are {', '.join(rows.column_names)}")
+    missing = [column for column in needed if column not in rows.column_names]
+    if missing:
+        there = ", ".join(rows.column_names)
+        raise DataError(f"{name}: no column {', '.join(missing)}; there are {there}")
     return rows
 
 
@@ -373,16 +388,7 @@ def _text(value: Any) -> str | None:
 
 def _readable(column: pa.ChunkedArray) -> pa.ChunkedArray:
     """A column as it is if DuckDB reads its type, as texts if not."""
-    types, kind = pa.types, column.type
-    is_number = types.is_integer(kind) or types.is_float32(kind) or types.is_float64(kind)
-    is_text = types.is_string(kind) or types.is_large_string(kind)
-    if (
-        is_number
-        or is_text
-        or types.is_boolean(kind)
-        or types.is_timestamp(kind)
-        or types.is_date(kind)
-    ):
+    if any(is_kind(column.type) for is_kind in READABLE):
         return column
     return pa.chunked_array([_texts(column.to_pylist())])
 
@@ -412,7 +418,8 @@ def _same(facts: Mapping[str, Any], dataset: Dataset) -> Dataset:
     """The dataset, if the model was trained on it: in another one the same ids mean others."""
     if dataset.fingerprint != facts["fingerprint"]:
         raise DataError(
-            f"{dataset.path}: not the dataset that the model was trained on, which was in {facts['dataset']}"
+            f"{dataset.path}: not the dataset that the model was trained on, "
+            f"which was in {facts['dataset']}"
         )
     return dataset
 

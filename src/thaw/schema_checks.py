@@ -29,6 +29,10 @@ def fault_line(error: Any, schema: type[BaseModel]) -> str:
         del location[1:2]  # the rule, which pydantic adds to the path
     path = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in location)
     path = path.lstrip(".") or "the schema"
+    if error["type"] == "union_tag_invalid":
+        return f"{path}.rule: {error['ctx']['tag']!r} is none of {error['ctx']['expected_tags']}"
+    if error["type"] == "union_tag_not_found":
+        return f"{path}.rule: is missing"
     if error["type"] == "missing":
         return f"{path}: is missing"
     if error["type"] == "extra_forbidden":
@@ -60,14 +64,23 @@ def _resolve(node: Any, definitions: Any) -> Any:
     return node
 
 
-def _names(part: Any, key: str) -> list[str]:
-    """The names in a list of fields, as far as they can be read."""
+def _names(part: Any, key: str, kind: str | None = None) -> list[str]:
+    """The names in a list of fields, as far as they can be read; of one kind, or all."""
     values = part.get(key) if isinstance(part, dict) else None
     fields = [named(value) for value in values] if isinstance(values, list) else []
-    return [str(field.get("name")) for field in fields if isinstance(field, dict)]
+    return [
+        str(field.get("name"))
+        for field in fields
+        if isinstance(field, dict) and kind in (None, field.get("kind", "categorical"))
+    ]
 
 
-_FIELD_LISTS = (("users", "attributes"), ("items", "features"), ("impressions", "context"), ("events", "fields"))  # fmt: skip
+_FIELD_LISTS = (
+    ("users", "attributes"),
+    ("items", "features"),
+    ("impressions", "context"),
+    ("events", "fields"),
+)
 
 
 def cross_faults(data: Any) -> Iterator[str]:
@@ -75,6 +88,7 @@ def cross_faults(data: Any) -> Iterator[str]:
     if not isinstance(data, dict):
         return
     yield from _name_faults(data)
+    yield from _text_faults(data)
     yield from _sharing_faults(data)
     yield from _leak_faults(data)
     yield from _split_faults(data)
@@ -91,17 +105,38 @@ def _name_faults(data: dict[str, Any]) -> Iterator[str]:
         own = part.get("key") if table in keyed and isinstance(part, dict) else None
         path = f"{table}.{key}" if table else key
         for index, name in enumerate(names):
-            if name in names[:index]:
+            if _stands_before(names, index):
                 yield f"{path}[{index}].name: {name!r} stands there twice; remove one"
-            if name == own:
-                yield f"{path}[{index}].name: {name!r} is the key, which is a field already; remove it"
+            if str(own).casefold() == name.casefold():
+                yield f"{path}[{index}].name: {name!r} is the key, a field already; remove it"
+
+
+def _stands_before(names: Sequence[Any], index: int) -> bool:
+    """Whether a name stands there before; databases do not tell 'City' from 'city'."""
+    return str(names[index]).casefold() in [str(name).casefold() for name in names[:index]]
+
+
+def _text_faults(data: dict[str, Any]) -> Iterator[str]:
+    lists = {("impressions", "references"): data.get("impressions")}
+    for table in ("users", "items", "impressions", "events"):
+        part = data.get(table)
+        csv = part.get("csv") if isinstance(part, dict) else None
+        lists[f"{table}.csv", "columns"] = csv
+        if isinstance(csv, dict) and csv.get("quote") and csv["quote"] == csv.get("delimiter"):
+            yield f"{table}.csv.quote: is the delimiter too; leave it empty where nothing is quoted"
+    for (path, key), part in lists.items():
+        names = part.get(key) if isinstance(part, dict) else None
+        for index in range(len(names) if isinstance(names, list) else 0):
+            if _stands_before(names, index):
+                yield f"{path}.{key}[{index}]: {names[index]!r} stands there twice; rename one"
 
 
 def _sharing_faults(data: dict[str, Any]) -> Iterator[str]:
     items = data.get("items")
-    owners = _names(items, "features")
+    owners = _names(items, "features", "categorical")
     if isinstance(items, dict) and isinstance(items.get("key"), str):
         owners = [items["key"], *owners]
+    numbers = _names(items, "features", "dense")
     for table, key in _FIELD_LISTS:
         part = data.get(table)
         values = part.get(key) if isinstance(part, dict) else None
@@ -109,14 +144,23 @@ def _sharing_faults(data: dict[str, Any]) -> Iterator[str]:
             shares = value.get("shares") if isinstance(value, dict) else None
             path = f"{table}.{key}[{index}]"
             if shares is not None and (shares not in owners or table == "items"):
-                yield f"{path}.shares: no items' field {shares!r} to share with; there are: {', '.join(owners)}"
+                there = ", ".join(owners)
+                yield f"{path}.shares: no categorical items' field {shares!r}; there are: {there}"
+            if shares is not None and value.get("kind") == "dense":
+                yield f"{path}.shares: a dense field has no vocabulary to share; remove 'shares'"
+            name = value.get("name") if isinstance(value, dict) else value
+            if table == "events" and shares is None and name in numbers:
+                yield f"{path}.name: the items' field of this name is dense; rename it or leave it out"
             if table == "events" and isinstance(value, dict) and value.get("kind") == "dense":
-                yield f"{path}.kind: an event's fields are categorical; leave the number out or bucket it"
+                yield f"{path}.kind: an event's fields are categorical; leave it out or bucket it"
     events = data.get("events")
     if isinstance(events, dict) and isinstance(events.get("item"), str):
         for index, name in enumerate(_names(events, "fields")):
             if name not in owners:
-                yield f"events.fields[{index}].name: with events.item, fields are items' fields; {name!r} is none of: {', '.join(owners)}"
+                yield (
+                    f"events.fields[{index}].name: with events.item, fields are items' fields; "
+                    f"{name!r} is none of: {', '.join(owners)}"
+                )
 
 
 def _leak_faults(data: dict[str, Any]) -> Iterator[str]:
@@ -127,10 +171,11 @@ def _leak_faults(data: dict[str, Any]) -> Iterator[str]:
     labels = {str(t.get("column") or t.get("name")) for t in tasks if isinstance(t, dict)}
     references = impressions.get("references") if isinstance(impressions, dict) else None
     for index, name in enumerate(_names(impressions, "context")):
+        path = f"impressions.context[{index}].name"
         if name in labels:
-            yield f"impressions.context[{index}].name: {name!r} is a task's label, which would leak; remove it"
+            yield f"{path}: {name!r} is a task's label, which would leak; remove it"
         if name in (references or ()):
-            yield f"impressions.context[{index}].name: {name!r} is a reference; a score of another system is no feature"
+            yield f"{path}: {name!r} is a reference; another system's score is no feature"
 
 
 def _split_faults(data: dict[str, Any]) -> Iterator[str]:

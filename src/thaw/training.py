@@ -61,12 +61,14 @@ def train(
 
     Raises:
         MethodError: for an unknown method.
-        TrainingError: when `out` is taken, or the losses are no longer sound.
+        TrainingError: when `out` is taken, validation can't tell when to stop, or the losses are no
+            longer sound.
         KeyboardInterrupt: after Ctrl-C, with a checkpoint written.
     """
     what = method(how) if isinstance(how, str) else how
     options = options or Training()
     folder = Path(out)
+    _check_validation(dataset)
     facts = run.describe(dataset, what, options, hides_behavior)
     run.start(folder, facts, dataset.path / "vocabularies", resume=resume)
     trainer = Trainer(dataset, what, options, folder, hides_behavior)
@@ -137,7 +139,6 @@ class Trainer:
             self.model, options.learning_rate, ratio * options.learning_rate
         )
         self.hides_behavior = hides_behavior
-        _check_validation(dataset)
         self.loader = Loader(dataset, layout, "train", LoaderOptions(
             batch_size=options.batch_size,
             max_events=options.max_events,

@@ -20,6 +20,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from thaw.datasets.known import Known
 from thaw.datasets.population import (
     ACTIONS,
     DAY_SECONDS,
@@ -32,7 +33,6 @@ from thaw.datasets.population import (
     draw_population,
     find_truth,
 )
-from thaw.datasets.known import Known
 from thaw.datasets.world import Truth, World
 from thaw.errors import DataError
 from thaw.schema import Events, Field, Impressions, Items, Schema, Task, TimeSplit, Users

@@ -1,5 +1,6 @@
 """What one run's predictions are worth, for new and for old users apart."""
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -43,11 +44,13 @@ def measure(found: Predictions, name: str, task: int) -> Measures:
     rows = segment(found, name)
     labels, scores = found.labels[rows, task], found.probabilities[rows, task]
     grouped = gauc(labels, scores, found.user[rows])
+    # A reference may be any score; as a probability it is judged where it can be one.
+    is_probability = bool(((scores >= 0) & (scores <= 1)).all())
     return Measures(
         auc=auc(labels, scores),
         gauc=grouped.value,
-        log_loss=log_loss(labels, scores),
-        calibration=calibration(labels, scores).ratio,
+        log_loss=log_loss(labels, scores) if is_probability else math.nan,
+        calibration=calibration(labels, scores).ratio if is_probability else math.nan,
         kept_share=grouped.kept_share,
         impressions=int(rows.sum()),
         users=grouped.users,

@@ -67,6 +67,12 @@ class MAIL:
                 )
         if not 0 <= self.dropout < 1:
             raise MethodError(f"MAIL.dropout (={self.dropout}) must be in [0, 1)")
+        for name in ("bandwidth", "learning_rate_ratio"):
+            if getattr(self, name) <= 0:
+                raise MethodError(f"MAIL.{name} (={getattr(self, name)}) must be above 0")
+        for name, layers in (("encoder", 3), ("decoder", 2)):
+            if len(getattr(self, name)) != layers:
+                raise MethodError(f"MAIL.{name} (={getattr(self, name)}) must have {layers} widths")
         if self.users_per_step is not None and self.users_per_step < 1:
             raise MethodError(f"MAIL.users_per_step (={self.users_per_step}) must be 1 or more")
 
@@ -76,7 +82,13 @@ class MAIL:
         return cls(users_per_step=None)
 
     def tower(self, shape: InputShape) -> ZeroShotTower:
-        """Build the tower for a shape."""
+        """Build the tower for a shape.
+
+        Raises:
+            MethodError: when there are no user attributes.
+        """
+        if shape.attributes == 0:
+            raise MethodError("MAIL makes behavior from user attributes; the schema has none")
         seen = shape.attributes
         if self.attribute_side == "all":
             seen += shape.context + shape.target

@@ -1,1 +1,1 @@
-"""The neural parts: embeddings, attention pooling, residual autoencoders, MMD, the zero-shot tower."""
+"""The neural parts: embeddings, attention pooling, autoencoders, MMD, the zero-shot tower."""

@@ -109,8 +109,8 @@ class ZeroShotTower(nn.Module):
         self, hidden: Tensor, attributes: Tensor, behavior: Tensor, mask: Tensor
     ) -> Tensor:
         """Eq. 3 for p, Eq. 4 for q."""
-        error_a = (self.attribute_decoder(hidden) - attributes.flatten(1)).square()
-        error_v = (self.behavior_decoder(hidden) - behavior.flatten(1)).square()
+        error_a: Tensor = (self.attribute_decoder(hidden) - attributes.flatten(1)).square()
+        error_v: Tensor = (self.behavior_decoder(hidden) - behavior.flatten(1)).square()
         if self.padding == "mask":
             error_v = (error_v.view_as(behavior) * mask.unsqueeze(2)).flatten(1)
         if self.reconstruction == "sum":

@@ -5,7 +5,7 @@ import math
 from thaw.experiments.compare import SIGNIFICANT
 from thaw.statistics import Interval
 
-DASH = "–"
+DASH = "\N{EN DASH}"
 """Stands for NaN."""
 
 

@@ -5,7 +5,7 @@ import math
 from thaw.experiments.compare import SIGNIFICANT, Comparison, Line
 from thaw.experiments.measures import Measures
 from thaw.report.formats import DASH, count, p_phrase, percent
-from thaw.report.rows import METRICS, bases, ceiling_of, figure
+from thaw.report.rows import METRICS, bases, ceiling_of, challengers, figure
 from thaw.statistics import Statistic
 
 RULES = {
@@ -22,6 +22,11 @@ SIMULATED = {
     "p_best": "the best reachable for clicks by who knows the true interests",
 }
 """What the references of the simulated world are."""
+
+UNDEFINED = (
+    "no such number: a base and a reference are compared with nothing; GAUC needs users with both "
+    "labels; p needs differences that vary"
+)
 
 TRAINING_NOTE = "Means over seeds; seconds and rows/s are those of the machine that trained."
 
@@ -55,9 +60,8 @@ def partial_notes(comparison: Comparison, task: str, segment: str) -> list[str]:
 
 def gap_notes(comparison: Comparison, task: str) -> list[str]:
     """Why there is no gap to close for new users, for each base and metric without one."""
-    notes = [
-        gap_note(comparison, base, task, metric) for base in bases(comparison) for metric, _ in METRICS
-    ]  # fmt: skip
+    every = [(base, metric) for base in bases(comparison) for metric, _ in METRICS]
+    notes = [gap_note(comparison, base, task, metric) for base, metric in every]
     return [note for note in notes if note]
 
 
@@ -66,34 +70,38 @@ def gap_note(comparison: Comparison, base: Line, task: str, metric: Statistic) -
     ceiling = ceiling_of(comparison, base)
     if ceiling is None or comparison.has_gap(base, task, metric):
         return ""
-    name = dict(METRICS)[metric]
     test = figure(ceiling.cell(task, "new"), metric).test
+    none = f"There is no gap to close in {dict(METRICS)[metric]}"
     if test is None or math.isnan(test.p_value):
-        return f"There is no gap to close in {name} that could be shown: the ceiling of {base.name} can't be tested against it."  # fmt: skip
+        return f"{none} that could be shown: the ceiling can't be tested against {base.name}."
     p = p_phrase(test.p_value)
     if is_significant(test.p_value) and test.difference < 0:
-        return f"There is no gap to close in {name}: real behavior hurts {base.name} there, its ceiling is significantly below it ({p})."  # fmt: skip
-    return f"There is no gap to close in {name}: the ceiling is not significantly above {base.name} ({p})."  # fmt: skip
+        return (
+            f"{none}: real behavior hurts {base.name} there, "
+            f"the ceiling is significantly below it ({p})."
+        )
+    return f"{none}: the ceiling is not significantly above {base.name} ({p})."
 
 
 def legend(comparison: Comparison) -> list[tuple[str, str]]:
     """How to read the tables: pairs of a word and its explanation."""
     is_single = len(comparison.seeds) == 1
-    seeds = ", ".join(map(str, comparison.seeds))
-    told = [
-        ("new users", f"{RULES.get(comparison.rule, 'as the schema says')} (rule {comparison.rule!r})"),
-        ("seed" if is_single else "seeds", seeds),
+    rule = RULES.get(comparison.rule, "as the schema says")
+    if comparison.rule != "natural":
+        rule += "; new is also whoever has no behavior before the impression"
+    return [
+        ("new users", f"{rule} (rule {comparison.rule!r})"),
+        ("seed" if is_single else "seeds", ", ".join(map(str, comparison.seeds))),
         ("±", _over_users() if is_single else _over_seeds(len(comparison.seeds))),
-        ("RI %", "improvement over the base, relative to the base's value, in percent (Eq. 18)."),
+        *_bases(comparison),
+        ("RI %", "improvement over the base in percent of the base's value (Eq. 18)"),
         ("p", _test(is_single)),
         *_gap(comparison),
-        ("calib.", "calibration: predicted over observed labels 1; 1 is best."),
-        ("bold", "the best of the methods in its column, significant or not."),
+        ("calib.", "calibration: predicted over observed labels 1, at best 1"),
+        ("bold", "the best of the methods in its column, significant or not"),
         *_references(comparison),
-        (DASH, "no such number: a base and a reference are compared with nothing; GAUC needs users "
-        "with both labels; p needs differences that vary."),
-    ]  # fmt: skip
-    return told
+        (DASH, UNDEFINED),
+    ]
 
 
 def is_significant(p: float) -> bool:
@@ -106,33 +114,42 @@ def _measures(line: Line, task: str, segment: str) -> Measures:
 
 
 def _over_seeds(seeds: int) -> str:
-    return f"half of the mean's 95 % interval, by Student's t over {seeds} seeds."
+    return f"half of the mean's 95 % interval, by Student's t over {seeds} seeds"
 
 
 def _over_users() -> str:
     return (
-        "half of the 95 % interval by bootstrap over users; with one seed it says nothing of "
-        "what another seed would give."
+        "half of the 95 % interval, by bootstrap over users; with one seed nothing is known of "
+        "what another seed would give"
     )
 
 
 def _test(is_single: bool) -> str:
-    how = (
-        "a paired bootstrap over users; with one seed it speaks for these trained models alone"
-        if is_single
-        else "a two-sided t-test, paired by seed"
-    )
-    return f"against the base, by {how}. Significant is p < {SIGNIFICANT}; p is not adjusted for the number of methods."  # fmt: skip
+    how = "a two-sided t-test against the base, paired by seed"
+    if is_single:
+        how = "a paired bootstrap over users against the base"
+    level = f"significant below {SIGNIFICANT}"
+    return f"{how}; {level}, not adjusted for the number of methods"
+
+
+def _bases(comparison: Comparison) -> list[tuple[str, str]]:
+    """Whose base is which, where there are several."""
+    found = bases(comparison)
+    if len(found) < 2:
+        return []
+    rivals = {
+        base.name: [line.name for line in challengers(comparison) if line.base == base.name]
+        for base in found
+    }
+    told = [f"{', '.join(names)} against {base}" for base, names in rivals.items() if names]
+    return [("base", "; ".join(["each method's own ranker alone", *told]))]
 
 
 def _gap(comparison: Comparison) -> list[tuple[str, str]]:
     if not any(ceiling_of(comparison, base) for base in bases(comparison)):
-        return [("gap closed", f"not known: rule {comparison.rule!r} leaves no ceiling to compare with.")]  # fmt: skip
-    return [
-        ("ceiling", "the base, trained and tested with new users' real behavior."),
-        ("gap closed", "(method - base) / (ceiling - base) for new users, where the ceiling is "
-        "significantly above the base."),
-    ]  # fmt: skip
+        return [("gap closed", f"not known: rule {comparison.rule!r} leaves no ceiling")]
+    share = "(method - base) / (ceiling - base), where the ceiling is significantly above the base"
+    return [("ceiling", "the base with new users' real behavior"), ("gap closed", share)]
 
 
 def _references(comparison: Comparison) -> list[tuple[str, str]]:
@@ -140,9 +157,9 @@ def _references(comparison: Comparison) -> list[tuple[str, str]]:
     if not names:
         return []
     known = SIMULATED if comparison.dataset == "simulated" else {}
-    told = [(name, f"reference: {known[name]}.") for name in names if name in known]
+    told = [(name, f"reference: {known[name]}") for name in names if name in known]
     others = [name for name in names if name not in known]
     if others:
-        told.append((", ".join(others), "reference: another system's scores, read from the data."))
-    own = "references have one set of scores: their ± is by bootstrap over users."
+        told.append((", ".join(others), "reference: another system's scores, read from the data"))
+    own = "references have one set of scores: their ± is by bootstrap over users"
     return [*told, ("", own)] if len(comparison.seeds) > 1 else told

@@ -114,11 +114,16 @@ def efforts(comparison: Comparison) -> list[Effort]:
 
 
 def _row(comparison: Comparison, line: Line, cell: Cell, rivals: list[Cell]) -> Row:
-    scores = [_scores(comparison, line, cell, rivals, metric) for metric, _ in METRICS]
     value = cell.mean("calibration")
     closest = _best([abs(rival.mean("calibration") - 1) for rival in rivals], min)
     is_best = line.kind == "method" and abs(value - 1) == closest
-    return Row(line.name, line.kind, *scores, Number(fixed(value, 2), is_best))
+    return Row(
+        line.name,
+        line.kind,
+        auc=_scores(comparison, line, cell, rivals, "auc"),
+        gauc=_scores(comparison, line, cell, rivals, "gauc"),
+        calibration=Number(fixed(value, 2), is_best),
+    )
 
 
 def _scores(
@@ -130,15 +135,15 @@ def _scores(
         highest = _best([value(other) for other in others], max)
         return Number(text, line.kind == "method" and value(this) == highest)
 
-    gap = percent(this.gap_closed)
+    gap = number(percent(this.gap_closed), lambda f: f.gap_closed)
     if _has_no_gap(comparison, line, cell, metric):
-        gap = NO_GAP
+        gap = Number(NO_GAP)
     return Scores(
         mean=number(fixed(this.interval.mean), lambda f: f.interval.mean),
         half=half_width(this.interval),
         improvement=number(signed(this.improvement, 2), lambda f: f.improvement),
         p_value=DASH if this.test is None else p_value(this.test.p_value),
-        gap=number(gap, lambda f: f.gap_closed),
+        gap=gap,
     )
 
 
@@ -151,9 +156,9 @@ def _has_no_gap(comparison: Comparison, line: Line, cell: Cell, metric: Statisti
 
 
 def _best(values: Sequence[float], choose: Callable[[Sequence[float]], float]) -> float:
-    """The best of two or more numbers, else NaN: the best of one is no praise."""
+    """The best of numbers that differ, else NaN: to be the only one is no praise."""
     known = [value for value in values if not math.isnan(value)]
-    return choose(known) if len(known) > 1 else math.nan
+    return choose(known) if len(set(known)) > 1 else math.nan
 
 
 def _effort(name: str, runs: tuple[RunFacts, ...]) -> Effort:

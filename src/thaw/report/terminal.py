@@ -14,7 +14,7 @@ from thaw.report.notes import TRAINING_NOTE, gap_notes, legend, partial_notes, s
 from thaw.report.rows import METRICS, Number, Row, Scores, efforts, rows
 from thaw.report.verdict import verdict
 
-_NAME_WIDTH = 12
+_NAME_WIDTH = 6  # below which names are cut no further
 _GROUP_WIDTH = 15  # of a metric's first column: a space more than its text, to set groups apart
 
 
@@ -25,9 +25,10 @@ def print_comparison(comparison: Comparison, console: Console) -> None:
     for one line a method, each takes two.
     """
     _heading(console, _title(comparison))
+    is_wide = _is_wide(comparison, console)
     for task in comparison.tasks:
         for segment in SEGMENTS:
-            _print_segment(comparison, task, segment, console)
+            _print_segment(comparison, task, segment, console, is_wide=is_wide)
     _heading(console, "How to read this")
     console.print(_pairs(legend(comparison)))
     _heading(console, "Training")
@@ -52,27 +53,36 @@ def _heading(console: Console, text: str) -> None:
     console.print(Text(text, style="bold"))
 
 
-def _print_segment(comparison: Comparison, task: str, segment: str, console: Console) -> None:
+def _is_wide(comparison: Comparison, console: Console) -> bool:
+    """Whether all tables fit with a line a method, so that all look alike."""
+    free = console.options.update(max_width=1000)
+    tables = [
+        _scores_table(rows(comparison, task, segment), has_gap=segment == "new", is_wide=True)
+        for task in comparison.tasks
+        for segment in SEGMENTS
+    ]
+    return all(Measurement.get(console, free, each).maximum <= console.width for each in tables)
+
+
+def _print_segment(
+    comparison: Comparison, task: str, segment: str, console: Console, *, is_wide: bool
+) -> None:
     _heading(console, f"{task}, {segment} users")
-    found, has_gap = rows(comparison, task, segment), segment == "new"
-    table = _scores_table(found, has_gap=has_gap, is_wide=True)
-    if _width(table, console) > console.width:
-        table = _scores_table(found, has_gap=has_gap, is_wide=False)
-    console.print(table)
+    has_gap = segment == "new"
+    console.print(_scores_table(rows(comparison, task, segment), has_gap=has_gap, is_wide=is_wide))
     notes = [segment_note(comparison, task, segment), *partial_notes(comparison, task, segment)]
     _print_lines(console, notes + (gap_notes(comparison, task) if has_gap else []))
-
-
-def _width(table: Table, console: Console) -> int:
-    """How wide a table is where nothing limits it."""
-    return Measurement.get(console, console.options.update(max_width=1000), table).maximum
 
 
 def _scores_table(found: list[Row], *, has_gap: bool, is_wide: bool) -> Table:
     """AUC and GAUC side by side; intervals and p-values below their numbers where it is narrow."""
     table = _table()
     for _, name in METRICS:
-        _add(table, f"{name} (±)" if is_wide else f"{name}\n±", min_width=_GROUP_WIDTH if is_wide else 8)
+        _add(
+            table,
+            f"{name} (±)" if is_wide else f"{name}\n±",
+            min_width=_GROUP_WIDTH if is_wide else 8,
+        )
         for header in ("RI %", "p") if is_wide else ("RI %\np",):
             _add(table, header)
         if has_gap:

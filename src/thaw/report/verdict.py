@@ -2,13 +2,17 @@
 
 import math
 
-from thaw.experiments.compare import Comparison, Figure, Line
+from thaw.experiments.compare import Cell, Comparison, Figure, Line
 from thaw.report.formats import fixed, p_phrase, percent, signed
 from thaw.report.notes import gap_note, is_significant
 from thaw.report.rows import METRICS, bases, ceiling_of, challengers, figure
 from thaw.statistics import Statistic
 
 LEVEL = "in the level between users (calibration), not in the order within a user."
+
+ONE_SEED = (
+    "One seed: the tests resample users and speak for these trained models, not for another seed."
+)
 
 
 def verdict(comparison: Comparison) -> list[str]:
@@ -19,24 +23,35 @@ def verdict(comparison: Comparison) -> list[str]:
     """
     sentences = []
     for task in comparison.tasks:
-        told = [_gap(comparison, base, task) for base in bases(comparison)]
-        told += [_closest(comparison, base, task) for base in bases(comparison)]
-        for line in challengers(comparison):
-            told += [_new_users(line, task), _old_users(line, task)]
         label = f"{task}: " if len(comparison.tasks) > 1 else ""
-        sentences += [label + sentence for sentence in told if sentence]
-    return [*sentences, *_caveats(comparison)]
+        sentences += [label + sentence for sentence in task_verdict(comparison, task)]
+    return [*sentences, *caveats(comparison)]
+
+
+def task_verdict(comparison: Comparison, task: str) -> list[str]:
+    """The sentences of one task."""
+    told = [_gap(comparison, base, task) for base in bases(comparison)]
+    told += [_closest(comparison, base, task) for base in bases(comparison)]
+    told += _new_users(challengers(comparison), task)
+    told += _old_users(challengers(comparison), task)
+    return [sentence for sentence in told if sentence]
+
+
+def caveats(comparison: Comparison) -> list[str]:
+    """What limits all of the verdict."""
+    return [ONE_SEED] if len(comparison.seeds) == 1 else []
 
 
 def _gap(comparison: Comparison, base: Line, task: str) -> str:
     ceiling = ceiling_of(comparison, base)
     if ceiling is None:
-        return f"Whether new users have a gap is not known: rule {comparison.rule!r} leaves no ceiling for {base.name}."  # fmt: skip
+        known = f"rule {comparison.rule!r} leaves no ceiling for {base.name}"
+        return f"Whether new users have a gap is not known: {known}."
     told = [
         gap_note(comparison, base, task, metric) or _lift(base, ceiling, task, metric, name)
         for metric, name in METRICS
     ]
-    is_level = comparison.has_gap(base, task, "auc") and not comparison.has_gap(base, task, "gauc")
+    is_level = _is_level(ceiling.cell(task, "new"), is_move=comparison.has_gap(base, task, "auc"))
     return " ".join([*told, f"The gap shown is {LEVEL}"] if is_level else told)
 
 
@@ -44,7 +59,8 @@ def _lift(base: Line, ceiling: Line, task: str, metric: Statistic, name: str) ->
     low = figure(base.cell(task, "new"), metric).interval.mean
     high = figure(ceiling.cell(task, "new"), metric)
     p = p_phrase(high.test.p_value if high.test else math.nan)
-    return f"New users have a gap in {name}: real behavior would lift {base.name} from {fixed(low)} to {fixed(high.interval.mean)} ({p})."  # fmt: skip
+    lift = f"would lift {base.name} from {fixed(low)} to {fixed(high.interval.mean)} ({p})"
+    return f"New users have a gap in {name}: real behavior {lift}."
 
 
 def _closest(comparison: Comparison, base: Line, task: str) -> str:
@@ -62,27 +78,69 @@ def _winners(rivals: list[Line], task: str, metric: Statistic) -> str:
     winners = [(name, this) for name, this in found if _direction(this) > 0]
     winners.sort(key=lambda pair: -pair[1].gap_closed)
     named = [f"{name} {percent(this.gap_closed)}" for name, this in winners]
-    return f"of the gap close significantly: {', '.join(named)}" if named else "no method closes the gap significantly"  # fmt: skip
+    if not named:
+        return "no method closes the gap significantly"
+    return f"of the gap close significantly: {', '.join(named)}"
 
 
-def _new_users(line: Line, task: str) -> str:
+def _new_users(lines: list[Line], task: str) -> list[str]:
+    """What each method does for new users; where several do nothing, they share a sentence."""
+    idle = [line for line in lines if _is_idle(line, task)]
+    if len(idle) < 2:
+        return [_new_users_of(line, task) for line in lines]
+    told = [_new_users_of(line, task) for line in lines if line not in idle]
+    return [*told, f"New users, no significant difference in AUC or GAUC: {_names(idle)}."]
+
+
+def _is_idle(line: Line, task: str) -> bool:
+    """Whether both metrics are tested and neither differs significantly from the base."""
+    return all(_tested(line, task, "new")) and not any(_directions(line, task, "new"))
+
+
+def _new_users_of(line: Line, task: str) -> str:
     cell = line.cell(task, "new")
-    is_level = _direction(cell.auc) != 0 and _is_tested(cell.gauc) and _direction(cell.gauc) == 0
-    told = _against_base(line, task, "new")
+    told = f"New users, {_against_base(line, task, 'new')}"
+    is_level = _is_level(cell, is_move=_direction(cell.auc) != 0)
     return f"{told} The change shown is {LEVEL}" if is_level else told
 
 
-def _old_users(line: Line, task: str) -> str:
-    cell = line.cell(task, "old")
-    told = _against_base(line, task, "old")
-    is_drop = _direction(cell.auc) < 0 or _direction(cell.gauc) < 0
-    return f"{told} So it costs the old users." if is_drop else told
+def _is_level(cell: Cell, *, is_move: bool) -> bool:
+    """Whether AUC moved and GAUC, as far as its test can tell, did not."""
+    return is_move and _is_tested(cell.gauc) and _direction(cell.gauc) == 0
+
+
+def _old_users(lines: list[Line], task: str) -> list[str]:
+    """Which methods cost the old users something, each in full; the others by their names."""
+    payers = [line for line in lines if -1 in _directions(line, task, "old")]
+    spared = [line for line in lines if line not in payers and any(_tested(line, task, "old"))]
+    unknown = [line for line in lines if not any(_tested(line, task, "old"))]
+    told = [f"Old users pay with {_against_base(line, task, 'old')}" for line in payers]
+    if len(spared) == 1:
+        change = _against_base(spared[0], task, "old")
+        told.append(f"No significant drop for old users with {change}")
+    elif spared:
+        told.append(f"No significant drop for old users with {_names(spared)}.")
+    if unknown:
+        told.append(f"Whether old users pay can't be tested for {_names(unknown)}.")
+    return told
+
+
+def _names(lines: list[Line]) -> str:
+    return ", ".join(line.name for line in lines)
+
+
+def _directions(line: Line, task: str, segment: str) -> list[int]:
+    return [_direction(figure(line.cell(task, segment), metric)) for metric, _ in METRICS]
+
+
+def _tested(line: Line, task: str, segment: str) -> list[bool]:
+    return [_is_tested(figure(line.cell(task, segment), metric)) for metric, _ in METRICS]
 
 
 def _against_base(line: Line, task: str, segment: str) -> str:
     cell = line.cell(task, segment)
     changes = "; ".join(_change(figure(cell, metric), name) for metric, name in METRICS)
-    return f"{line.name} against {line.base}, {segment} users: {changes}."
+    return f"{line.name} against {line.base}: {changes}."
 
 
 def _change(this: Figure, name: str) -> str:
@@ -106,9 +164,3 @@ def _direction(this: Figure) -> int:
     if this.test is None or not is_significant(this.test.p_value):
         return 0
     return 1 if this.test.difference > 0 else -1
-
-
-def _caveats(comparison: Comparison) -> list[str]:
-    if len(comparison.seeds) > 1:
-        return []
-    return ["One seed: these tests resample users and speak for the trained models, not for another seed."]  # fmt: skip

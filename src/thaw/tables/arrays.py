@@ -5,6 +5,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Self
+from urllib.parse import quote
 
 import ibis
 import numpy as np
@@ -75,7 +76,9 @@ def write_users(con: Any, schema: Schema, folder: Path) -> None:
         rows = rows.drop("hidden")
     rows = rows.join(con.table("chosen"), "num")
     rows, columns = _encoded(con, schema, "users", rows, fields, "key")
-    flags = [Column(name, (name,), np.bool_, is_flat=True) for name in ("hidden", "hidden_in_validation")]  # fmt: skip
+    flags = [
+        Column(name, (name,), np.bool_, is_flat=True) for name in ("hidden", "hidden_in_validation")
+    ]
     _write(rows.order_by("num"), folder, [*columns, *flags])
     _write_keys(con, "users", folder)
 
@@ -183,21 +186,23 @@ def _write(rows: ir.Table, folder: Path, columns: list[Column]) -> None:
 
 
 def _write_keys(con: Any, table: str, folder: Path) -> None:
-    write_arrow(folder / "keys.arrow", con.table(table).order_by("num").select("key").to_pyarrow())
+    write_arrow(folder / "keys.arrow", con.table(table).order_by("num").select("key"))
 
 
 def write_vocabularies(con: Any, names: list[str], folder: Path) -> None:
     """Write each vocabulary's values in the order of their ids."""
     folder.mkdir()
     for name in names:
-        table = con.table(f"vocabulary {name}").order_by("code").select("value").to_pyarrow()
-        write_arrow(folder / f"{name}.arrow", table)
+        rows = con.table(f"vocabulary {name}").order_by("code").select("value")
+        write_arrow(folder / f"{quote(name, safe=' ')}.arrow", rows)
 
 
-def write_arrow(path: Path, table: pa.Table) -> None:
-    """Write a table as an Arrow file, which opens memory-mapped."""
-    with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, table.schema) as writer:
-        writer.write_table(table, max_chunksize=ROWS_AT_A_TIME)
+def write_arrow(path: Path, rows: ir.Table) -> None:
+    """Write rows as an Arrow file, which opens memory-mapped."""
+    schema = rows.schema().to_pyarrow()
+    with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, schema) as writer:
+        for batch in _batches(rows):
+            writer.write_batch(batch)
 
 
 def read_arrow(path: Path) -> pa.Table:

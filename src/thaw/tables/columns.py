@@ -74,7 +74,8 @@ def as_time(value: ir.Value) -> ir.IntegerValue:
     number = ibis.ifelse(fits, (seconds * MICROSECONDS).round().cast("int64"), ibis.null("int64"))
     if not kind.is_string():
         return number
-    moment = epoch_us(value.try_cast("timestamp"))
+    # With a time zone, or an offset in the text would be ignored; without one it means UTC.
+    moment = epoch_us(value.try_cast(dt.Timestamp(timezone="UTC")).cast("timestamp"))
     return ibis.ifelse(seconds.isnull(), moment, number)
 
 

@@ -38,15 +38,11 @@ def assign(con: Any, schema: Schema) -> None:
     else:
         split = _by_time(rows, schema.split)
     _choose(con, schema)
-    con.create_table("split", split)
     if schema.strict:
         chosen = con.table("chosen").select(_num="num", _hidden="hidden")
-        joined = con.table("split").join(chosen, _.user == chosen._num)
-        kept = joined.filter(~_._hidden | (_.split == "test")).drop("_num", "_hidden")
-        con.create_table("assigned", kept)
-    else:
-        con.create_table("assigned", con.table("split"))
-    con.drop_table("split")
+        joined = split.join(chosen, split.user == chosen._num)
+        split = joined.filter(~_._hidden | (_.split == "test")).drop("_num", "_hidden")
+    con.create_table("assigned", split)
     _check_splits(con, schema)
 
 
@@ -94,8 +90,8 @@ def _last_share(rows: ir.Table, share: float) -> int:
 
 def _moment(value: str | float | None) -> int:
     """A time in the schema, as microseconds."""
-    found = ibis.duckdb.connect().execute(as_time(ibis.literal(value)))
-    if found is None or found != found:
+    found = ibis.duckdb.connect().to_pyarrow(as_time(ibis.literal(value))).as_py()
+    if found is None:
         raise DataError(f"split.test_from: {value!r} is neither a timestamp nor seconds")
     return int(found)
 
@@ -115,7 +111,11 @@ def _choose(con: Any, schema: Schema) -> None:
         if schema.strict:
             others = candidates[~hidden[candidates]]
             in_validation[_draw(others, rule.share, rule.seed + 1)] = True
-    table = {"num": pa.array(np.arange(total, dtype=np.int32)), "hidden": hidden, "hidden_in_validation": hidden | in_validation}  # fmt: skip
+    table = {
+        "num": pa.array(np.arange(total, dtype=np.int32)),
+        "hidden": hidden,
+        "hidden_in_validation": hidden | in_validation,
+    }
     con.create_table("chosen", pa.table(table))
 
 

@@ -1,4 +1,4 @@
-"""Reading a team's files and data frames as Ibis tables in which every row knows where it is from."""
+"""Reading a team's files and data frames as Ibis tables; every row knows where it is from."""
 
 import csv
 import gzip
@@ -59,7 +59,10 @@ def parts(
     if tables is not None:
         if name not in tables:
             raise DataError(f"tables: no {name!r}; there are {sorted(tables)}")
-        yield Part(f"{name} (in memory)", _in_memory(con, name, tables[name]))
+        if f"memory_{name}" not in con.list_tables():  # impressions may be read as events again
+            _in_memory(con, name, tables[name])
+        rows = con.table(f"memory_{name}").mutate(_fault=ibis.null(str))
+        yield Part(f"{name} (in memory)", rows)
         return
     table: Table = getattr(schema, name)
     for path in _paths(name, table, data):
@@ -70,7 +73,7 @@ def parts(
         yield Part(str(path.relative_to(data) if path.is_relative_to(data) else path), rows)
 
 
-def _in_memory(con: Any, name: str, table: object) -> ir.Table:
+def _in_memory(con: Any, name: str, table: object) -> None:
     try:
         if isinstance(table, list):
             names = dict.fromkeys(name for row in table for name in row)
@@ -84,7 +87,7 @@ def _in_memory(con: Any, name: str, table: object) -> ir.Table:
     _check_distinct(f"{name} (in memory)", arrow.column_names)
     arrow = arrow.cast(pa.schema([_typed(field) for field in arrow.schema]))
     arrow = arrow.append_column("_line", pa.array(range(1, len(arrow) + 1), pa.int64()))
-    return con.create_table(f"memory_{name}", arrow).mutate(_fault=ibis.null(str))
+    con.create_table(f"memory_{name}", arrow)
 
 
 def _typed(field: pa.Field) -> pa.Field:
@@ -146,8 +149,9 @@ def _text(con: Any, path: Path, options: CsvOptions) -> ir.Table:
 def _header(path: Path, options: CsvOptions, delimiter: str) -> tuple[str, ...]:
     opened = gzip.open if path.suffix == ".gz" else open
     try:
-        with opened(path, "rt", encoding=options.encoding, newline="") as file:
-            first = file.readline().lstrip("\ufeff").rstrip("\r\n")
+        with opened(path, "rb") as file:
+            start = file.readline(2**20).decode(options.encoding)
+            first = start.lstrip("\ufeff").partition("\r")[0].rstrip("\n")
     except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
         raise DataError(f"{path}: can't be read ({error}); check csv.encoding") from None
     quoting = {"quotechar": options.quote} if options.quote else {"quoting": csv.QUOTE_NONE}

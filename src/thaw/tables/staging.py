@@ -1,10 +1,12 @@
 """The four tables, typed, in one DuckDB file: good rows apart from rejects."""
 
+import itertools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import ibis
 import pyarrow as pa
 from ibis import _
@@ -92,17 +94,32 @@ def _stage_table(con: Any, inputs: Inputs, name: str) -> int:
         _check_columns(name, part.origin, wanted, rows)
         found = typed(rows, wanted).mutate(_file=ibis.literal(number, "int32"))
         if number == 0:
-            con.create_table(f"raw_{name}", found)
+            _fill(con.create_table, f"raw_{name}", found, part.origin)
             con.create_table(
-                f"files_{name}", schema=ibis.schema(dict(_file="int32", file="string"))
+                f"files_{name}", schema=ibis.schema({"_file": "int32", "file": "string"})
             )
         else:
-            con.insert(f"raw_{name}", found)
-        con.insert(f"files_{name}", pa.table({"_file": pa.array([number], pa.int32()), "file": [part.origin]}))  # fmt: skip
+            _fill(con.insert, f"raw_{name}", found, part.origin)
+        con.insert(
+            f"files_{name}",
+            pa.table({"_file": pa.array([number], pa.int32()), "file": [part.origin]}),
+        )
     checked = _checked(con, inputs.schema, name, con.table(f"raw_{name}"))
     con.create_table(f"checked_{name}", checked)
     con.drop_table(f"raw_{name}")
     return _part_from_rejects(con, name, is_copy=source != name)
+
+
+def _fill(fill: Callable[[str, ir.Table], object], name: str, rows: ir.Table, origin: str) -> None:
+    """Read a file's rows into a table; text that is not even lines is told with its file."""
+    try:
+        fill(name, rows)
+    except duckdb.InvalidInputException as error:
+        lines = itertools.takewhile(str.strip, str(error).splitlines())
+        told = " ".join(line[:100] for line in lines if not line.startswith(("Possible", "*")))
+        raise DataError(
+            f"{origin}: {told}; check csv.encoding, and that all lines end alike"
+        ) from None
 
 
 def _check_columns(name: str, origin: str, wanted: list[Column], rows: ir.Table) -> None:
@@ -127,7 +144,11 @@ def _checked(con: Any, schema: Schema, name: str, rows: ir.Table) -> ir.Table:
     if name == "impressions" and isinstance(schema.split, ColumnSplit):
         known = _.split.isin(("train", "validation", "test")).fill_null(False)
         shown = ibis.coalesce(rows.split, "nothing")
-        text = ibis.literal(f"{schema.split.column}: '") + shown + "' is no split; use train, validation or test"  # fmt: skip
+        text = (
+            ibis.literal(f"{schema.split.column}: '")
+            + shown
+            + "' is no split; use train, validation or test"
+        )
         rows = reject(rows, ~known, text)
     return rows
 
@@ -143,9 +164,9 @@ def _pointing(con: Any, rows: ir.Table, column: str, table: str) -> ir.Table:
 def _with_item_fields(con: Any, schema: Schema, rows: ir.Table) -> ir.Table:
     items = con.table("items")
     values = {
-        f"field_{field.name}": items.key if field.name == schema.items.key else items[f"field_{field.name}"]
-        for field in schema.events.fields
-    }  # fmt: skip
+        f"field_{name}": items["key" if name == schema.items.key else f"field_{name}"]
+        for name in (field.name for field in schema.events.fields)
+    }
     looked_up = items.select(_item=items.num, **values)
     return rows.left_join(looked_up, rows.item == looked_up._item).drop("_item", "item")
 
@@ -158,10 +179,10 @@ def _part_from_rejects(con: Any, name: str, *, is_copy: bool) -> int:
         good = good.mutate(num=ibis.row_number().over(order_by=_.key).cast("int32"))
     con.create_table(name, good)
     bad = rows.filter(_._reason.notnull()).join(files, "_file")
-    if not is_copy:  # rows that are impressions and events at once are told once
-        con.insert("rejects", bad.select(
-            table=ibis.literal(name), file=_.file, line=_._line, reason=_._reason
-        ))  # fmt: skip
+    bad = bad.select(table=ibis.literal(name), file=_.file, line=_._line, reason=_._reason)
+    if is_copy:  # a row that is an impression and an event at once is told once
+        bad = bad.anti_join(con.table("rejects"), ["file", "line"])
+    con.insert("rejects", bad)
     count = int(rows.count().to_pyarrow().as_py())
     con.drop_table(f"checked_{name}")
     return count

@@ -1,0 +1,101 @@
+"""What a prepared dataset holds, in numbers that a report can print."""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from thaw.data import Dataset
+
+
+@dataclass(frozen=True)
+class SplitFacts:
+    """One split.
+
+    Attributes:
+        name: 'train', 'validation' or 'test'.
+        impressions: rows.
+        users: users with rows.
+        new_share: the share of rows whose user is new.
+        click_rates: for each task, in the dataset's order, the share of rows with label 1.
+    """
+
+    name: str
+    impressions: int
+    users: int
+    new_share: float
+    click_rates: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class TableFacts:
+    """One of the tables that the dataset was prepared from.
+
+    Attributes:
+        name: 'users', 'items', 'impressions' or 'events'.
+        read: rows read.
+        rejected: rows that could not be used.
+    """
+
+    name: str
+    read: int
+    rejected: int
+
+
+@dataclass(frozen=True)
+class DataFacts:
+    """A prepared dataset in numbers.
+
+    Attributes:
+        name: the data set's name.
+        tasks: the tasks' names.
+        users: rows of the users table.
+        items: rows of the items table.
+        events: events of all users.
+        hidden_share: the share of users whose behavior the rule for new users hides.
+        splits: train, validation and test.
+        tables: what was read and what was rejected.
+        vocabularies: pairs of a vocabulary and its ids, missing and unknown included.
+    """
+
+    name: str
+    tasks: tuple[str, ...]
+    users: int
+    items: int
+    events: int
+    hidden_share: float
+    splits: tuple[SplitFacts, ...]
+    tables: tuple[TableFacts, ...]
+    vocabularies: tuple[tuple[str, int], ...]
+
+
+def data_facts(dataset: Dataset) -> DataFacts:
+    """Count what a prepared dataset holds."""
+    names = dataset.vocabularies.values
+    rejects = dataset.manifest["rejects"]
+    return DataFacts(
+        name=dataset.schema.name,
+        tasks=tuple(task.name for task in dataset.schema.tasks),
+        users=len(dataset.users),
+        items=len(dataset.items),
+        events=len(dataset.events.codes),
+        hidden_share=_share(dataset.hidden),
+        splits=tuple(_split(dataset, name) for name in dataset.splits),
+        tables=tuple(TableFacts(name, **counts) for name, counts in rejects.items()),
+        vocabularies=tuple((name, dataset.vocabularies.rows(name)) for name in names),
+    )
+
+
+def _split(dataset: Dataset, name: str) -> SplitFacts:
+    table = dataset.splits[name]
+    return SplitFacts(
+        name,
+        impressions=len(table),
+        users=len(np.unique(table.user)),
+        new_share=_share(dataset.is_new(name)),
+        click_rates=tuple(_share(column) for column in table.labels.T),
+    )
+
+
+def _share(flags: np.ndarray) -> float:
+    return float(flags.mean()) if len(flags) else math.nan

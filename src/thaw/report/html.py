@@ -1,0 +1,156 @@
+"""A comparison as one HTML file that needs nothing else: styles and figures are inside."""
+
+import dataclasses
+import platform
+import re
+from dataclasses import dataclass
+from importlib import metadata, resources
+from pathlib import Path
+
+from thaw.errors import ThawError
+from thaw.experiments.compare import Comparison
+from thaw.experiments.measures import SEGMENTS
+from thaw.report import formats, notes
+from thaw.report.facts import DataFacts
+from thaw.report.figures import (
+    Panel,
+    has_mail,
+    interval_panel,
+    loss_panels,
+    smoothing_window,
+    validation_panels,
+)
+from thaw.report.rows import METRICS, Row, efforts, rows
+from thaw.report.verdict import caveats, task_verdict
+
+PACKAGES = ("thaw", "torch", "numpy")
+"""Whose versions a report names, beside Python's."""
+
+
+@dataclass(frozen=True)
+class SegmentPart:
+    """A table of the page, with what stands below it."""
+
+    name: str
+    rows: list[Row]
+    notes: list[str]
+    has_gap: bool
+
+
+@dataclass(frozen=True)
+class TaskPart:
+    """The verdict, the tables and the dot plots of a task."""
+
+    name: str
+    verdict: list[str]
+    segments: list[SegmentPart]
+    panels: list[Panel]
+
+
+@dataclass(frozen=True)
+class LossPart:
+    """The figure of the training losses."""
+
+    name: str
+    window: int
+    panels: list[Panel]
+
+
+def write_html(comparison: Comparison, path: str | Path, *, facts: DataFacts, command: str) -> None:
+    """Write a comparison as one self-contained HTML page.
+
+    Args:
+        comparison: what `compare` found.
+        path: the file to write; its folder is made where it is missing.
+        facts: what the dataset holds, from `data_facts`.
+        command: the command that repeats the comparison.
+
+    Raises:
+        ThawError: when the optional packages for reports are not installed.
+    """
+    page = _render(comparison, facts, command)
+    target = Path(path)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    aside = target.with_name(f".{target.name}.partial")
+    aside.write_text(page, encoding="utf-8")
+    aside.rename(target)
+
+
+def _render(comparison: Comparison, facts: DataFacts, command: str) -> str:
+    try:
+        import jinja2
+    except ImportError:
+        raise ThawError("an HTML report needs jinja2: pip install 'thaw[report]'") from None
+    source = resources.files("thaw.report").joinpath("report.html.j2").read_text(encoding="utf-8")
+    environment = jinja2.Environment(
+        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters |= {
+        "count": formats.count,
+        "percent": formats.percent,
+        "rate": lambda share: formats.fixed(100 * share, 2),
+        "typeset": _typeset,
+    }
+    return environment.from_string(source).render(
+        comparison=comparison,
+        caveats=caveats(comparison),
+        tasks=[_task(comparison, task) for task in comparison.tasks],
+        legend=notes.legend(comparison),
+        training_note=notes.TRAINING_NOTE,
+        efforts=efforts(comparison),
+        losses=_losses(comparison),
+        validation=validation_panels(comparison),
+        facts=facts,
+        settings=dataclasses.asdict(comparison.training),
+        versions=_versions(),
+        command=command,
+    )
+
+
+def _task(comparison: Comparison, task: str) -> TaskPart:
+    panels = [
+        interval_panel(comparison, task, segment, metric)
+        for segment in SEGMENTS
+        for metric, _ in METRICS
+    ]
+    segments = [_segment(comparison, task, name) for name in SEGMENTS]
+    return TaskPart(task, task_verdict(comparison, task), segments, panels)
+
+
+def _segment(comparison: Comparison, task: str, name: str) -> SegmentPart:
+    is_new = name == "new"
+    told = [
+        notes.segment_note(comparison, task, name),
+        *notes.partial_notes(comparison, task, name),
+        *(notes.gap_notes(comparison, task) if is_new else []),
+    ]
+    return SegmentPart(name, rows(comparison, task, name), told, is_new)
+
+
+def _losses(comparison: Comparison) -> LossPart | None:
+    """The losses of the first method with MAIL, None without one."""
+    line = next((line for line in comparison.lines if has_mail(line)), None)
+    if line is None:
+        return None
+    return LossPart(line.name, smoothing_window(line), loss_panels(line))
+
+
+def _typeset(text: str) -> str:
+    """A text with true minus signs, and with 'p = 0.012' and '40 %' kept on one line."""
+    text = re.sub(r"(?<![\w-])-(?=\d)", "\N{MINUS SIGN}", text)
+    return re.sub(r"(?<=\bp) ([=<]) | (?=%)", _unbreakable, text)
+
+
+def _unbreakable(found: re.Match[str]) -> str:
+    return found[0].replace(" ", "\N{NO-BREAK SPACE}")
+
+
+def _versions() -> dict[str, str]:
+    return {"Python": platform.python_version(), **{name: _version(name) for name in PACKAGES}}
+
+
+def _version(name: str) -> str:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return "not installed as a package"

@@ -1,0 +1,142 @@
+"""Small towers, models and batches for the tests of towers and of training."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+import thaw
+from thaw.batch import Batch
+from thaw.data import Dataset, Impressions, Layout
+from thaw.loader import Loader, LoaderOptions
+from thaw.methods import MAIL, Method
+from thaw.model import Model, build
+from thaw.nn.inputs import Behavior, Inputs, InputShape
+from thaw.options import Training
+from thaw.rankers import BaseDNN
+from thaw.run import restore
+from thaw.training import Trainer
+
+torch.set_num_threads(1)  # models are so small that threads cost more than they bring
+
+TOWER = MAIL(encoder=(16, 8, 8), decoder=(8, 16), attention_dim=4)
+TRAINING = Training(dim=4, batch_size=64, max_events=5, max_epochs=2)
+SHAPE = InputShape(dim=4, attributes=3, context=2, target=3, max_events=5, tasks=1)
+
+
+def small_dnn(shape: InputShape) -> nn.Module:
+    """BaseDNN with narrow layers."""
+    return BaseDNN(shape, hidden=(8, 4))
+
+
+PLAIN = Method("plain", ranker=small_dnn)
+
+
+def mail(behavior_dropout: float = 0.0, **options: object) -> Method:
+    """MAIL on the small ranker, with other options where named."""
+    tower = replace(TOWER, **options)
+    return Method("mail", ranker=small_dnn, mail=tower, behavior_dropout=behavior_dropout)
+
+
+def layout_of(dataset: Dataset) -> Layout:
+    return Layout.build(dataset.schema, dataset.vocabularies, dataset.moments)
+
+
+def model_of(dataset: Dataset, what: Method, seed: int = 0) -> Model:
+    tasks = len(dataset.schema.tasks)
+    return build(
+        what,
+        layout_of(dataset),
+        dim=TRAINING.dim,
+        max_events=TRAINING.max_events,
+        tasks=tasks,
+        seed=seed,
+    )
+
+
+def loader_of(dataset: Dataset, split: str = "train", **options: object) -> Loader:
+    return Loader(dataset, layout_of(dataset), split, LoaderOptions(max_events=5, **options))
+
+
+def batch_of(dataset: Dataset, kind: str = "all", size: int = 48) -> Batch:
+    """A training batch of 'all', 'old' or 'new' users' rows."""
+    is_new = dataset.is_new("train")
+    wanted = {"all": np.ones(len(is_new), bool), "old": ~is_new, "new": is_new}[kind]
+    rows = np.random.default_rng(0).permutation(np.flatnonzero(wanted))[:size]
+    return loader_of(dataset).batch(rows, 0, 0)
+
+
+def only_old(dataset: Dataset) -> Dataset:
+    """The dataset without the impressions of new users."""
+    splits = {
+        name: Impressions(
+            **{key: value[~dataset.is_new(name)] for key, value in vars(rows).items()}
+        )
+        for name, rows in dataset.splits.items()
+    }
+    return replace(dataset, splits=splits)
+
+
+def behavior_of(lengths: list[int], user: list[int], dim: int = 3) -> Behavior:
+    """Random behavior of users with so many events."""
+    values = torch.randn(sum(lengths), dim, generator=torch.Generator().manual_seed(0))
+    offsets = torch.tensor([0, *np.cumsum(lengths)])
+    return Behavior(values, offsets, torch.tensor(user))
+
+
+def inputs_of(lengths: list[int], user: list[int], shape: InputShape = SHAPE) -> Inputs:
+    """Random inputs; the users without events come last."""
+    draw = torch.Generator().manual_seed(1)
+
+    def random(rows: int, fields: int) -> Tensor:
+        return torch.randn(rows, fields, shape.dim, generator=draw)
+
+    return Inputs(
+        user_attributes=random(len(lengths), shape.attributes),
+        context=random(len(user), shape.context),
+        target=random(len(user), shape.target),
+        target_event=random(len(user), 1)[:, 0],
+        behavior=behavior_of(lengths, user, shape.dim),
+        num_old=sum(length > 0 for length in lengths),
+    )
+
+
+def copies(module: nn.Module) -> dict[str, Tensor]:
+    """Copies of a module's parameters and buffers."""
+    return {name: value.clone() for name, value in module.state_dict().items()}
+
+
+def differing(before: dict[str, Tensor], after: dict[str, Tensor]) -> list[str]:
+    """The names of those that are not bitwise the same."""
+    assert before.keys() == after.keys()
+    return [name for name, value in before.items() if not same(value, after[name])]
+
+
+def same(one: Tensor, other: Tensor) -> bool:
+    """Whether two tensors have the same bits, but that a NaN is as good as another."""
+    return torch.equal(one.nan_to_num(123.0), other.nan_to_num(123.0))
+
+
+def end_of(folder: Path, dataset: Dataset, what: Method, options: Training) -> dict[str, object]:
+    """All that a finished run leaves, to be compared: weights, moments, losses, epochs."""
+    trainer = Trainer(dataset, what, options, folder, hides_behavior=True)
+    state = restore(folder, trainer.model, trainer.optimizers)
+    assert state is not None
+    found = thaw.Recommender.load(folder, dataset=dataset, ranker=what.factory)
+    kept = {f"best.{name}": value.numpy().tobytes() for name, value in copies(found.model).items()}
+    kept |= {
+        f"last.{name}": value.numpy().tobytes() for name, value in copies(trainer.model).items()
+    }
+    kept |= {
+        name: value.numpy().tobytes() for name, value in trainer.optimizers.table.state().items()
+    }
+    kept["losses"] = state.loss_history().tobytes()
+    kept["predictions"] = found.predict(dataset, "test").probabilities.tobytes()
+    return kept | {"epochs": state.epochs, "best_epoch": state.best_epoch}
+
+
+def train_at(dataset: str, out: str, what: Method, options: Training) -> None:
+    """Train, or go on; what a process does that will be killed."""
+    thaw.train(Dataset.open(dataset), what, options, out=out, resume=True)

@@ -1,0 +1,179 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+import thaw
+from builders import TRAINING, mail, small_dnn
+from conftest import make_schema, make_tables
+from thaw import metrics, statistics
+from thaw.errors import MethodError, TrainingError
+from thaw.experiments.compare import compare
+from thaw.experiments.measures import measure
+from thaw.methods import Method
+from thaw.progress import Quiet
+from thaw.run import facts_of
+from thaw.schema import Impressions, NaturalRule, StrictRule
+
+ONCE = replace(TRAINING, max_epochs=1)
+
+
+class Counting:
+    """Makes silent progress, and counts the steps of every run."""
+
+    def __init__(self):
+        self.runs, self.steps = [], 0
+
+    def __call__(self, name, seed):
+        self.runs.append((name, seed))
+        counting, quiet = self, Quiet()
+        quiet.step = lambda *_: setattr(counting, "steps", counting.steps + 1)
+        return quiet
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("comparison")
+
+
+@pytest.fixture(scope="module")
+def result(dataset, folder):
+    return compare(dataset, [mail()], out=folder, seeds=2, training=ONCE)
+
+
+def prepared(rule, path, **changes):
+    impressions = Impressions(user="user", item="item", time="time", references=("ours",))
+    tables = make_tables(seed=1, users=40)
+    for number, row in enumerate(tables["impressions"]):
+        row["ours"] = None if number % 11 == 0 else (number * 37 % 100) / 100
+    return thaw.prepare(make_schema(new_users=rule, impressions=impressions), tables, out=path)
+
+
+def cells_of(comparison):
+    """All cells as text, in which a NaN is like another."""
+    return [str(line.cells) for line in comparison.lines]
+
+
+def test_base_and_ceiling_are_added(result):
+    lines = [(line.name, line.base, line.kind) for line in result.lines]
+    assert lines == [
+        ("small_dnn", None, "method"),
+        ("mail", "small_dnn", "method"),
+        ("ceiling of small_dnn", "small_dnn", "ceiling"),
+    ]
+    assert (result.seeds, result.tasks, result.rule) == ((0, 1), ("click",), "paper")
+
+
+def test_every_line_has_every_cell_and_run(result):
+    for line in result.lines:
+        assert [(cell.task, cell.segment) for cell in line.cells] == [
+            ("click", "new"),
+            ("click", "old"),
+        ]
+        assert [run.seed for run in line.runs] == [0, 1]
+        for cell in line.cells:
+            assert len(cell.measures) == len(cell.auc.values) == len(cell.gauc.values) == 2
+
+
+def test_cells_are_the_metrics_of_the_predictions(result, dataset, folder):
+    for line, name in zip(result.lines, ("small_dnn", "mail", "small_dnn-ceiling"), strict=True):
+        for seed in (0, 1):
+            run = folder / name / f"seed-{seed}"
+            model = thaw.Recommender.load(run, dataset=dataset, ranker=small_dnn)
+            found = model.predict(dataset, "test", hides_behavior=line.kind != "ceiling")
+            for cell in line.cells:
+                assert cell.measures[seed] == measure(found, cell.segment, 0)
+                assert cell.auc.values[seed] == cell.measures[seed].auc
+                assert cell.gauc.values[seed] == cell.measures[seed].gauc
+
+
+def test_figures_compare_with_the_base(result):
+    base, line = result.lines[0].cell("click", "new").auc, result.lines[1].cell("click", "new").auc
+    assert base.test is None
+    assert np.isnan(base.improvement)
+    assert line.interval == statistics.seed_interval(line.values)
+    means = np.mean(base.values), np.mean(line.values)
+    assert line.improvement == pytest.approx(metrics.relative_improvement(*means))
+    assert line.test == statistics.paired_test(base.values, line.values)
+
+
+def test_runs_are_those_of_the_folders(result, folder):
+    run, facts = result.lines[1].runs[0], facts_of(folder / "mail" / "seed-0")
+    assert np.array_equal(run.losses, facts.losses)
+    assert run.validation_auc == facts.validation_auc
+
+
+def test_resuming_trains_nothing_and_says_the_same(result, dataset, folder):
+    count = Counting()
+    again = compare(dataset, [mail()], out=folder, seeds=2, training=ONCE, progress=count)
+    assert len(count.runs) == 6
+    assert count.steps == 0
+    assert cells_of(again) == cells_of(result)
+
+
+def test_an_interrupted_comparison_goes_on(result, dataset, folder, tmp_path):
+    class Stopping(Counting):
+        def __call__(self, name, seed):
+            if (name, seed) == ("mail", 1):
+                raise KeyboardInterrupt
+            return super().__call__(name, seed)
+
+    with pytest.raises(KeyboardInterrupt):
+        compare(dataset, [mail()], out=tmp_path, seeds=2, training=ONCE, progress=Stopping())
+    again = compare(dataset, [mail()], out=tmp_path, seeds=2, training=ONCE)
+    assert cells_of(again) == cells_of(result)
+
+
+def test_another_comparison_in_the_same_folder_is_refused(result, dataset, folder):
+    with pytest.raises(TrainingError, match="holds another run: training differ"):
+        compare(dataset, [mail()], out=folder, seeds=1, training=TRAINING)
+
+
+def test_the_strict_rules_ceiling_asks_the_bases_own_models(tmp_path):
+    dataset = prepared(StrictRule(rule="strict"), tmp_path / "strict")
+    result = compare(dataset, [mail()], out=tmp_path / "out", seeds=2, training=ONCE)
+    base, _, ceiling, _ = result.lines
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["mail", "small_dnn"]
+    assert ceiling.kind == "ceiling"
+    assert [run.losses.tobytes() for run in ceiling.runs] == [
+        run.losses.tobytes() for run in base.runs
+    ]
+    assert ceiling.cell("click", "old").auc.values == base.cell("click", "old").auc.values
+    assert ceiling.cell("click", "new").auc.values != base.cell("click", "new").auc.values
+
+
+def test_the_natural_rule_has_no_ceiling_and_one_seed_resamples_users(tmp_path):
+    dataset = prepared(NaturalRule(rule="natural"), tmp_path / "natural")
+    result = compare(dataset, [mail()], out=tmp_path / "out", seeds=1, training=ONCE)
+    assert [line.kind for line in result.lines] == ["method", "method", "reference"]
+    figure = result.lines[1].cell("click", "old").auc
+    assert figure.interval.low <= figure.values[0] <= figure.interval.high
+    assert np.isnan(figure.gap_closed)
+    assert figure.test is not None
+    assert not result.has_gap(result.lines[1], "click", "auc")
+
+
+def test_references_are_measured_on_the_rows_that_have_them(tmp_path):
+    dataset = prepared(NaturalRule(rule="natural"), tmp_path / "natural")
+    result = compare(
+        dataset, [Method("small_dnn", small_dnn)], out=tmp_path / "out", seeds=1, training=ONCE
+    )
+    test, line = dataset.splits["test"], result.lines[-1]
+    for cell in line.cells:
+        is_new = dataset.is_new("test") == (cell.segment == "new")
+        rows = is_new & ~np.isnan(test.references[:, 0])
+        expected = metrics.auc(test.labels[rows, 0], test.references[rows, 0])
+        assert cell.auc.values == (expected,)
+        assert cell.measures[0].impressions == rows.sum()
+    assert (line.name, line.base, line.runs) == ("ours", None, ())
+
+
+def test_a_name_may_stand_there_once(dataset, tmp_path):
+    with pytest.raises(MethodError, match="methods mail, mail: each name may stand there once"):
+        compare(dataset, [mail(), mail()], out=tmp_path)
+
+
+def test_unknown_methods_are_refused_before_anything_runs(dataset, tmp_path):
+    with pytest.raises(MethodError, match="no method 'nobody'"):
+        compare(dataset, [mail(), "nobody"], out=tmp_path / "out")
+    assert not (tmp_path / "out").exists()

@@ -1,0 +1,152 @@
+from dataclasses import replace
+
+import pytest
+import torch
+
+from builders import PLAIN, SHAPE, TOWER, batch_of, copies, differing, mail, model_of
+from thaw.errors import MethodError
+from thaw.methods import MAIL
+from thaw.optim import Optimizers
+from thaw.training import train_step
+
+DEPARTURES = [
+    {"reconstruction": "mean"},
+    {"alignment": "mse"},
+    {"bandwidth": 2.0},
+    {"length": "predicted"},
+    {"padding": "mask"},
+    {"fill_in_training": False},
+    {"attribute_side": "all"},
+    {"learning_rate_ratio": 0.5},
+    {"users_per_step": 4},
+    {"users_per_step": None},
+    {"dropout": 0.0},
+]
+
+
+def trained(dataset, what, steps=3, ratio=1.0):
+    """A model after some steps."""
+    with torch.random.fork_rng():
+        model = model_of(dataset, what).train()
+        optimizers = Optimizers.of(model, 1e-3, ratio * 1e-3)
+        losses = [train_step(model, batch_of(dataset), optimizers, seed) for seed in range(steps)]
+    return model, torch.stack(losses)
+
+
+@pytest.mark.parametrize("options", DEPARTURES, ids=str)
+def test_every_departure_trains(dataset, options):
+    model, losses = trained(dataset, mail(**options), ratio=options.get("learning_rate_ratio", 1.0))
+    assert losses.isfinite().all()
+    assert (losses > 0).all()
+    assert model.eval()(batch_of(dataset)).isfinite().all()
+
+
+@pytest.mark.parametrize(
+    "options", [o for o in DEPARTURES if o != {"users_per_step": None}], ids=str
+)
+def test_every_departure_changes_the_towers(dataset, options):
+    ratio = options.get("learning_rate_ratio", 1.0)
+    one, _ = trained(dataset, mail())
+    other, _ = trained(dataset, mail(**options), ratio=ratio)
+    batch = batch_of(dataset, "new")
+    assert not torch.equal(one.eval()(batch), other.eval()(batch))
+
+
+def test_defaults_are_section_4_2s():
+    paper = MAIL()
+    assert (paper.encoder, paper.decoder, paper.dropout) == ((1024, 512, 512), (512, 1024), 0.5)
+    assert (paper.reconstruction, paper.alignment, paper.bandwidth) == ("sum", "mmd", 1.0)
+    assert (paper.length, paper.padding, paper.attribute_side) == (
+        "full",
+        "reconstruct",
+        "attributes",
+    )
+    assert (paper.fill_in_training, paper.learning_rate_ratio) == (True, 1.0)
+    assert MAIL.paper() == replace(paper, users_per_step=None)
+
+
+@pytest.mark.parametrize(
+    "name", ["reconstruction", "alignment", "length", "padding", "attribute_side"]
+)
+def test_unknown_choices_are_refused(name):
+    with pytest.raises(MethodError, match=rf"MAIL.{name} \(='x'\) must be one of"):
+        replace(TOWER, **{name: "x"})
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("dropout", 1.0),
+        ("dropout", -0.1),
+        ("users_per_step", 0),
+        ("bandwidth", 0),
+        ("learning_rate_ratio", -1),
+    ],
+)
+def test_numbers_out_of_range_are_refused(name, value):
+    with pytest.raises(MethodError, match=rf"MAIL.{name} \(={value}\)"):
+        replace(TOWER, **{name: value})
+
+
+@pytest.mark.parametrize(("name", "layers"), [("encoder", 3), ("decoder", 2)])
+def test_other_numbers_of_layers_are_refused(name, layers):
+    with pytest.raises(MethodError, match=rf"MAIL.{name} \(=\(8,\)\) must have {layers} widths"):
+        replace(TOWER, **{name: (8,)})
+
+
+def test_decoders_give_attributes_and_behavior():
+    tower = TOWER.tower(SHAPE)
+    assert tower.attribute_decoder.dense3.out_features == 3 * 4
+    assert tower.behavior_decoder.dense3.out_features == 5 * 4
+
+
+def test_with_attribute_side_all_the_tower_sees_context_and_target():
+    tower = replace(TOWER, attribute_side="all").tower(SHAPE)
+    assert tower.attribute_decoder.dense3.out_features == (3 + 2 + 3) * 4
+
+
+def test_without_user_attributes_there_is_nothing_to_make_behavior_from():
+    with pytest.raises(MethodError, match="from user attributes; the schema has none"):
+        TOWER.tower(replace(SHAPE, attributes=0))
+
+
+def virtual_of(model, batch):
+    """The behavior that the ranker sees, pooled row by row."""
+    inputs = model.embed(batch, model.embeddings.look_up(batch))
+    return model._filled(inputs, model.tower).behavior.pool()
+
+
+def test_attributes_alone_give_one_virtual_behavior_for_a_user(dataset):
+    batch = batch_of(dataset, "new")
+    pooled = virtual_of(model_of(dataset, mail()).eval(), batch)
+    for user in batch.user.unique():
+        rows = pooled[batch.user == user]
+        assert torch.equal(rows, rows[:1].expand_as(rows))
+
+
+def test_attribute_side_all_gives_virtual_behavior_for_each_row(dataset):
+    batch = batch_of(dataset, "new")
+    pooled = virtual_of(model_of(dataset, mail(attribute_side="all")).eval(), batch)
+    assert len(pooled.unique(dim=0)) == batch.size > batch.num_users
+
+
+def test_filling_at_inference_only_trains_the_ranker_as_alone(dataset):
+    alone, _ = trained(dataset, PLAIN)
+    other, _ = trained(dataset, mail(fill_in_training=False))
+    assert differing(copies(alone.ranker), copies(other.ranker)) == []
+    assert torch.equal(alone.embeddings.table, other.embeddings.table)
+
+
+def test_filling_in_training_trains_the_ranker_otherwise(dataset):
+    alone, _ = trained(dataset, PLAIN)
+    other, _ = trained(dataset, mail())
+    assert not torch.equal(alone.embeddings.table, other.embeddings.table)
+
+
+def test_users_per_step_bounds_the_towers_work(dataset):
+    seen = []
+    model = model_of(dataset, mail(users_per_step=4)).train()
+    model.tower.register_forward_pre_hook(lambda _, arguments: seen.append(len(arguments[0])))
+    batch = batch_of(dataset)
+    model.zero_shot_losses(model.embed(batch, model.embeddings.look_up(batch)))
+    assert seen == [4]

@@ -1,0 +1,50 @@
+import pytest
+
+from builders import small_dnn
+from thaw.errors import MethodError
+from thaw.methods import MAIL, METHODS, Method, method
+from thaw.rankers import RANKERS, BaseDNN
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_methods_are_found_by_name(name):
+    assert method(name) is METHODS[name]
+    assert METHODS[name].name == name
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_dropout_behind_a_name_adds_behavior_dropout(name):
+    found = method(f"{name}+dropout")
+    assert found.name == f"{name}+dropout"
+    assert found.behavior_dropout == 0.3
+    assert (found.ranker, found.mail) == (METHODS[name].ranker, METHODS[name].mail)
+
+
+@pytest.mark.parametrize(
+    "name", ["nobody", "nobody+dropout", "", "+dropout", "mail-base+dropout+dropout"]
+)
+def test_unknown_names_are_told_with_the_known_ones(name):
+    with pytest.raises(MethodError, match="there are base-dnn, mail-base"):
+        method(name)
+
+
+def test_unknown_rankers_are_told_with_the_known_ones():
+    with pytest.raises(MethodError, match="no ranker 'x'; there are base-dnn"):
+        Method("mine", ranker="x")
+
+
+@pytest.mark.parametrize("share", [-0.1, 1.0])
+def test_shares_out_of_range_are_refused(share):
+    with pytest.raises(MethodError, match=rf"behavior_dropout \(={share}\)"):
+        Method("mine", behavior_dropout=share)
+
+
+def test_rankers_are_named_or_built():
+    assert Method("a").factory is RANKERS["base-dnn"] is BaseDNN
+    assert Method("a", ranker=small_dnn).factory is small_dnn
+    assert Method("a").ranker_name == "base-dnn"
+    assert Method("a", ranker=small_dnn).ranker_name == "small_dnn"
+
+
+def test_mail_base_is_mail_on_base_dnn():
+    assert METHODS["mail-base"] == Method("mail-base", "base-dnn", MAIL())

@@ -1,0 +1,94 @@
+import pytest
+import torch
+
+from builders import behavior_of, inputs_of
+from thaw.nn.inputs import by_row
+
+WORLDS = {
+    "mixed": ([2, 7, 3, 0, 0], [0, 3, 1, 1, 4, 2, 0]),
+    "all old": ([4, 1], [1, 0, 1]),
+    "all new": ([0, 0, 0], [2, 2, 0, 1]),
+    "batch of one": ([3], [0]),
+    "batch of one new user": ([0], [0]),
+}
+worlds = pytest.mark.parametrize(("lengths", "user"), WORLDS.values(), ids=WORLDS)
+
+
+def events_of(behavior, user):
+    """One user's events, by the definition of offsets."""
+    return behavior.values[behavior.offsets[user] : behavior.offsets[user + 1]]
+
+
+@worlds
+def test_pool_is_each_rows_sum(lengths, user):
+    behavior = behavior_of(lengths, user)
+    for row, pooled in zip(user, behavior.pool(), strict=True):
+        expected = torch.zeros(3)
+        for event in events_of(behavior, row):
+            expected = expected + event
+        torch.testing.assert_close(pooled, expected)
+
+
+@worlds
+def test_pool_of_no_events_is_exactly_zero(lengths, user):
+    pooled = behavior_of(lengths, user).pool_users()
+    for length, sums in zip(lengths, pooled, strict=True):
+        assert length > 0 or not sums.any()
+
+
+@worlds
+@pytest.mark.parametrize("length", [1, 4, 9])
+def test_pad_keeps_the_last_events_and_zeros_behind(lengths, user, length):
+    behavior = behavior_of(lengths, user)
+    padded, mask = behavior.pad(length)
+    assert padded.shape == (len(user), length, 3)
+    for row, values, there in zip(user, padded, mask, strict=True):
+        kept = events_of(behavior, row)[-length:]
+        assert there.tolist() == [i < len(kept) for i in range(length)]
+        assert torch.equal(values[: len(kept)], kept)
+        assert not values[len(kept) :].any()
+
+
+@pytest.mark.parametrize("users", [[0], [2, 0], [1, 1, 2]])
+def test_select_users_keeps_their_events(users):
+    behavior = behavior_of([2, 7, 3, 0], [0, 1])
+    chosen = behavior.select_users(torch.tensor(users))
+    assert chosen.user.tolist() == list(range(len(users)))
+    for place, user in enumerate(users):
+        assert torch.equal(events_of(chosen, place), events_of(behavior, user))
+
+
+@pytest.mark.parametrize(
+    ("lengths", "counts"), [([2, 3, 0, 0], [1, 4]), ([0, 0], [4, 2]), ([2, 3], []), ([0], [1])]
+)
+def test_append_virtual_gives_new_users_theirs_and_leaves_old_ones(lengths, counts):
+    behavior = behavior_of(lengths, [0])
+    virtual = torch.randn(len(counts), 4, 3)
+    filled = behavior.append_virtual(virtual, torch.tensor(counts, dtype=torch.int64))
+    num_old = len(lengths) - len(counts)
+    for user in range(num_old):
+        assert torch.equal(events_of(filled, user), events_of(behavior, user))
+    for place, count in enumerate(counts):
+        assert torch.equal(events_of(filled, num_old + place), virtual[place, :count])
+    assert len(filled.values) == sum(lengths) + sum(counts)
+
+
+@worlds
+def test_by_row_shows_every_row_the_same_as_before(lengths, user):
+    before = inputs_of(lengths, user)
+    after = by_row(before)
+    assert torch.equal(after.attributes, before.attributes)
+    assert torch.equal(after.is_new, before.is_new)
+    for row, owner in enumerate(user):
+        own = int(after.behavior.user[row])
+        assert torch.equal(events_of(after.behavior, own), events_of(before.behavior, owner))
+    assert sorted(after.behavior.user.tolist()) == list(range(len(user)))
+    assert after.num_old == sum(lengths[owner] > 0 for owner in user)
+
+
+@worlds
+def test_attributes_and_the_flag_are_row_by_row(lengths, user):
+    inputs = inputs_of(lengths, user)
+    for row, owner in enumerate(user):
+        assert torch.equal(inputs.attributes[row], inputs.user_attributes[owner])
+        assert bool(inputs.is_new[row]) == (lengths[owner] == 0)

@@ -1,0 +1,61 @@
+"""What every ranking tower that ships must do."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from builders import SHAPE, inputs_of
+from thaw.nn.inputs import by_row
+from thaw.rankers import RANKERS, Output
+
+BATCHES = {
+    "mixed": ([2, 5, 1, 0, 0], [0, 3, 1, 1, 4, 2, 0]),
+    "all old": ([3, 1], [1, 0, 1]),
+    "all new": ([0, 0], [1, 0, 1]),
+    "one row": ([2], [0]),
+}
+SHAPES = [SHAPE, replace(SHAPE, context=0), replace(SHAPE, attributes=0, tasks=2)]
+rankers = pytest.mark.parametrize("ranker", RANKERS.values(), ids=RANKERS)
+batches = pytest.mark.parametrize(("lengths", "user"), BATCHES.values(), ids=BATCHES)
+
+
+def build(ranker, shape):
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return ranker(shape).eval()
+
+
+@rankers
+@batches
+@pytest.mark.parametrize("shape", SHAPES, ids=["usual", "no context", "no attributes"])
+def test_logits_are_finite_for_every_batch(ranker, lengths, user, shape):
+    output = build(ranker, shape)(inputs_of(lengths, user, shape))
+    assert isinstance(output, Output)
+    assert output.logits.shape == (len(user), shape.tasks)
+    assert output.logits.isfinite().all()
+
+
+@rankers
+@batches
+def test_rows_do_not_depend_on_how_users_are_shared(ranker, lengths, user):
+    model, inputs = build(ranker, SHAPE), inputs_of(lengths, user)
+    torch.testing.assert_close(model(by_row(inputs)).logits, model(inputs).logits)
+
+
+@rankers
+def test_virtual_behavior_is_seen(ranker):
+    model, inputs = build(ranker, SHAPE), inputs_of(*BATCHES["mixed"])
+    behavior = inputs.behavior.append_virtual(torch.ones(2, 5, 4), torch.tensor([5, 5]))
+    differs = (model(replace(inputs, behavior=behavior)).logits != model(inputs).logits).any(1)
+    assert differs.tolist() == inputs.is_new.tolist()
+
+
+@rankers
+def test_gradients_reach_every_parameter_and_every_role(ranker):
+    model, inputs = build(ranker, SHAPE), inputs_of(*BATCHES["mixed"])
+    roles = [inputs.user_attributes, inputs.context, inputs.target, inputs.behavior.values]
+    for role in roles:
+        role.requires_grad_()
+    model(inputs).logits.sum().backward()
+    assert all(each.grad is not None and each.grad.any() for each in (*roles, *model.parameters()))

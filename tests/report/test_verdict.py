@@ -1,0 +1,107 @@
+import dataclasses
+
+from comparisons import NAN, base, ceiling, comparison, figure, line, mail
+
+from thaw.experiments.compare import Line
+from thaw.report import verdict
+from thaw.report.verdict import LEVEL
+
+
+def told(*lines: Line, **changes: object) -> str:
+    return "\n".join(verdict(comparison(*lines, **changes)))
+
+
+def named(name: str, other: Line) -> Line:
+    return dataclasses.replace(other, name=name)
+
+
+def test_the_gap_comes_first() -> None:
+    first = verdict(comparison())[0]
+    lift = "real behavior would lift base-dnn from 0.7000 to 0.7200 (p = 0.001)"
+    assert first.startswith(f"New users have a gap in AUC: {lift}.")
+    assert "gap in GAUC" in first
+
+
+def test_a_significant_lift_is_told_with_its_share_of_the_gap() -> None:
+    said = "significantly better in AUC (+0.0100, p = 0.004, 50 % of the gap)"
+    assert f"New users, mail-base against base-dnn: {said}" in told()
+
+
+def test_what_is_not_significant_is_no_difference() -> None:
+    same = mail(figure(0.72, 0.05, 0.02, gap=1.0), figure(0.67, 0.9, 0.02, gap=1.0))
+    text = told(base(), same, ceiling())
+    assert "no significant difference in AUC (+0.0200, p = 0.050)" in text
+    assert "better" not in text
+    assert "of the gap" not in text
+
+
+def test_auc_without_gauc_is_the_level_between_users() -> None:
+    assert f"The change shown is {LEVEL}" in told(base(), mail(gauc=figure(0.66, 0.4)), ceiling())
+
+
+def test_a_gap_in_auc_alone_is_the_level_between_users() -> None:
+    assert f"The gap shown is {LEVEL}" in told(base(), ceiling(p_gauc=0.4))
+
+
+def test_the_level_is_not_named_where_gauc_cannot_be_tested() -> None:
+    text = told(base(), mail(gauc=figure(NAN, NAN)), ceiling(p_gauc=NAN))
+    assert "GAUC can't be tested" in text
+    assert LEVEL not in text
+
+
+def test_old_users_pay_where_they_drop_significantly() -> None:
+    drop = (figure(0.69, 0.01, -0.01), figure(0.65, 0.6, -0.001))
+    text = told(base(), mail(old=drop), ceiling())
+    said = "significantly worse in AUC (-0.0100, p = 0.010); no significant difference in GAUC"
+    assert f"Old users pay with mail-base against base-dnn: {said}" in text
+
+
+def test_old_users_who_do_not_drop_significantly_are_spared() -> None:
+    assert "Old users pay" not in told()
+    assert "No significant drop for old users with mail-base against base-dnn: no" in told()
+    several = told(base(), mail(), named("mail-more", mail()), ceiling())
+    assert "No significant drop for old users with mail-base, mail-more." in several
+
+
+def test_old_users_without_a_test_are_not_called_spared() -> None:
+    undefined = (figure(0.7, NAN), figure(0.65, NAN))
+    text = told(base(), mail(old=undefined), ceiling())
+    assert "Whether old users pay can't be tested for mail-base." in text
+    assert "No significant drop" not in text
+
+
+def test_without_a_ceiling_the_gap_is_not_known() -> None:
+    assert told(base(), mail(), rule="natural").startswith(
+        "Whether new users have a gap is not known: rule 'natural' leaves no ceiling for base-dnn."
+    )
+
+
+def test_of_several_methods_the_best_comes_first() -> None:
+    more = named("mail-more", mail(figure(0.716, 0.001, 0.016, gap=0.8)))
+    text = told(base(), mail(), more, ceiling())
+    assert "In AUC, of the gap close significantly: mail-more 80 %, mail-base 50 %." in text
+
+
+def test_of_several_methods_none_may_close_the_gap() -> None:
+    none = mail(figure(0.71, 0.2, gap=0.5), figure(0.66, 0.2, gap=0.5))
+    text = told(base(), none, named("mail-more", none), ceiling())
+    assert "In AUC, no method closes the gap significantly." in text
+    assert "New users, no significant difference in AUC or GAUC: mail-base, mail-more." in text
+
+
+def test_several_tasks_are_named() -> None:
+    tasks = ("click", "conversion")
+    found = verdict(comparison(base(tasks=tasks), rule="natural", tasks=tasks))
+    assert [each.split(":")[0] for each in found] == ["click", "conversion"]
+
+
+def test_one_seed_is_a_caveat() -> None:
+    assert told(seeds=(0,)).splitlines()[-1].startswith("One seed:")
+    assert "seed" not in told()
+
+
+def test_each_base_has_its_own_gap() -> None:
+    other = line("din", (figure(0.72), figure(0.66)))
+    text = told(base(), other, ceiling())
+    assert "lift base-dnn" in text
+    assert "no ceiling for din" in text

@@ -1,0 +1,162 @@
+"""Rejects: each bad row once, with its file, line and reason; the good ones typed and numbered."""
+
+from pathlib import Path
+
+import ibis
+import pytest
+
+from conftest import Tables, make_schema
+from thaw.errors import DataError
+from thaw.schema import Events, Field, Impressions, Schema
+from thaw.tables.staging import Inputs, stage
+
+Told = list[tuple[object, ...]]
+
+
+def run(
+    schema: Schema, tables: Tables | None, folder: Path = Path()
+) -> tuple[ibis.BaseBackend, Told]:
+    """The staged tables, and the rejects (table, file, line, reason)."""
+    con = ibis.duckdb.connect()
+    stage(con, Inputs(schema, folder, tables))
+    rows = con.table("rejects").order_by("table", "file", "line").to_pyarrow().to_pylist()
+    return con, [tuple(row.values()) for row in rows]
+
+
+SHOWN = {"user": "u1", "item": "i1", "time": 5, "hour": "1", "place": None, "clicked": 1}
+DONE = {"user": "u1", "time": 1, "category": "c", "brand": "b", "action": "buy"}
+GOOD: Tables = {
+    "users": [{"user_id": "u1", "city": "Rome", "age": "30"}],
+    "items": [{"item_id": "i1", "category": "c", "price": "2.5"}],
+    "impressions": [SHOWN],
+    "events": [DONE],
+}
+BAD = [
+    ("users", {"user_id": None, "city": "x", "age": "1"}, "user_id: 'nothing' is missing"),
+    ("users", {"user_id": "u2", "city": "x", "age": "old"}, "age: 'old' is no finite number"),
+    ("users", {"user_id": "u1", "city": "x", "age": "1"}, "key 'u1' stands there before"),
+    ("items", {"item_id": "i1", "category": "x", "price": "1"}, "key 'i1' stands there before"),
+    ("impressions", {**SHOWN, "user": "u9"}, "user 'u9' is not in the users table"),
+    ("impressions", {**SHOWN, "item": "i9"}, "item 'i9' is not in the items table"),
+    ("impressions", {**SHOWN, "time": None}, "time: 'nothing' is neither a timestamp nor seconds"),
+    ("impressions", {**SHOWN, "clicked": 2}, "clicked: '2' is not 0 or 1"),
+    ("events", {**DONE, "user": "u9"}, "user 'u9' is not in the users table"),
+    ("events", {**DONE, "time": None}, "time: 'nothing' is neither a timestamp nor seconds"),
+]
+
+
+@pytest.mark.parametrize(("table", "row", "reason"), BAD)
+def test_a_bad_row_is_told_and_left_out(table: str, row: dict[str, object], reason: str) -> None:
+    con, told = run(make_schema(), {**GOOD, table: [*GOOD[table], row]})
+    assert [each[:3] for each in told] == [(table, f"{table} (in memory)", 2)]
+    assert told[0][3].startswith(reason)
+    assert con.table(table).count().to_pyarrow().as_py() == 1
+    counts = {row["table"]: row["rows"] for row in con.table("read").to_pyarrow().to_pylist()}
+    assert counts == {name: 1 + (name == table) for name in GOOD}
+
+
+def test_good_rows_have_no_rejects_and_users_are_numbered_by_key() -> None:
+    users = [{"user_id": key, "city": None, "age": None} for key in ("u3", "u1", "é", "u20")]
+    con, told = run(make_schema(), {**GOOD, "users": users})
+    assert told == []
+    assert con.table("users").order_by("num").to_pyarrow()["key"].to_pylist() == [
+        "u1",
+        "u20",
+        "u3",
+        "é",
+    ]
+
+
+def test_rejects_of_many_files_name_the_file_and_its_line(tmp_path: Path) -> None:
+    (tmp_path / "users.csv").write_text("user_id,city,age\nu1,Rome,30\n")
+    (tmp_path / "items.csv").write_text("item_id,category,price\n\ni1,c\ni1,c,5\n")
+    (tmp_path / "day-1.csv").write_text("user,item,time,hour,place,clicked\nu1,i1,5,1,,1\n")
+    (tmp_path / "day-2.csv").write_text("user,item,time,hour,place,clicked\n\nu1,i1,5,1,,yes\n")
+    (tmp_path / "events.csv").write_text('user,time,category,brand,action\nu1,1,"c,b,buy\n')
+    files = {
+        "users": "users.csv",
+        "items": "items.csv",
+        "impressions": ("day-*.csv",),
+        "events": "events.csv",
+    }
+    parts = make_schema().model_dump()
+    schema = Schema.model_validate(
+        parts | {name: parts[name] | {"files": each} for name, each in files.items()}
+    )
+    _, told = run(schema, None, tmp_path)
+    assert told == [
+        ("events", "events.csv", 2,
+         "a quote does not end in its line; Parquet files may hold line breaks"),
+        ("impressions", "day-2.csv", 3, "clicked: 'yes' is not 0 or 1"),
+        ("items", "items.csv", 3, "expected 3 columns, found 2"),
+    ]  # fmt: skip
+
+
+def test_a_missing_column_is_named_with_those_that_are_there() -> None:
+    users = [{"user_id": "u1", "town": "Rome"}]
+    with pytest.raises(
+        DataError, match=r"users: users \(in memory\) has no column city, age; it has user_id, town"
+    ):
+        run(make_schema(), {**GOOD, "users": users})
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        (b"u1,Rome,30\n\xff\xfe,Oslo,4\n", "users.csv: .*Line: 3 .*Invalid unicode"),
+        (b"u1,Rome,30\r\nu2,Oslo,4\n", "users.csv: .*check .* that all lines end alike"),
+        (b"u1," + b"x" * 3_000_000 + b",30\n", "users.csv: .*Line: 2 .*Maximum line size"),
+    ],
+)
+def test_text_that_is_no_text_is_told_with_its_file(text: bytes, told: str, tmp_path: Path) -> None:
+    (tmp_path / "users.csv").write_bytes(b"user_id,city,age\n" + text)
+    users = make_schema().users.model_copy(update={"files": ("users.csv",)})
+    with pytest.raises(DataError, match=told) as caught:
+        run(make_schema(users=users), None, tmp_path)
+    assert len(str(caught.value)) < 500
+
+
+IMPRESSIONS_AS_EVENTS = Events(
+    table="impressions", user="user", time="clicked_at", item="item",
+    fields=("category", "item_id"), action="place",
+)  # fmt: skip
+
+
+def test_impressions_as_events_have_the_items_fields() -> None:
+    rows = [{**SHOWN, "clicked_at": 7, "place": "top"}]
+    con, told = run(make_schema(events=IMPRESSIONS_AS_EVENTS), {**GOOD, "impressions": rows})
+    found = con.table("events").to_pyarrow().to_pylist()[0]
+    assert told == []
+    assert (found["field_category"], found["field_item_id"], found["action"]) == ("c", "i1", "top")
+    assert found["time"] == 7_000_000
+
+
+def test_a_row_that_is_impression_and_event_is_told_once_but_told() -> None:
+    rows = [
+        {**SHOWN, "clicked_at": at, "user": user}
+        for at, user in ((7, "u1"), (7, "u9"), (None, "u1"))
+    ]
+    _, told = run(make_schema(events=IMPRESSIONS_AS_EVENTS), {**GOOD, "impressions": rows})
+    assert [(table, line) for table, _, line, _ in told] == [("events", 3), ("impressions", 2)]
+
+
+def test_a_split_column_holds_the_three_words() -> None:
+    schema = make_schema(split={"rule": "column", "column": "part"})
+    rows = [{**SHOWN, "part": part} for part in ("train", "Test", None)]
+    _, told = run(schema, {**GOOD, "impressions": rows})
+    assert [each[3] for each in told] == [
+        "part: 'Test' is no split; use train, validation or test",
+        "part: 'nothing' is no split; use train, validation or test",
+    ]
+
+
+def test_columns_that_the_schema_does_not_name_do_not_matter() -> None:
+    context = (Field(name="hour"),)
+    schema = make_schema(
+        impressions=Impressions(user="user", item="item", time="time", context=context)
+    )
+    con, told = run(
+        schema, {**GOOD, "impressions": [{**SHOWN, "odd": float("inf"), "user.1": b"\xff"}]}
+    )
+    assert told == []
+    assert "field_hour" in con.table("impressions").columns

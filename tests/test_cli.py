@@ -1,0 +1,136 @@
+"""The commands, in process, on tiny tables."""
+
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+from pyarrow import Table, parquet
+from typer.testing import CliRunner
+
+import thaw
+from conftest import Tables, make_schema
+from thaw import cli
+from thaw.data import Dataset
+
+SHORT = ["--max-epochs", "1", "--dim", "4", "--batch-size", "64", "--max-events", "5", "--quiet"]
+
+
+def thaw_(*arguments: object, code: int = 0) -> str:
+    """Run a command, check its exit code, and return what it printed."""
+    found = CliRunner().invoke(cli.app, [str(argument) for argument in arguments])
+    if found.exception is not None and not isinstance(found.exception, SystemExit):
+        raise found.exception
+    assert found.exit_code == code, found.output
+    return found.output
+
+
+@pytest.fixture(scope="module")
+def yaml_schema(tables: Tables, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("yaml")
+    plain = make_schema().model_dump(mode="json", exclude_unset=True)
+    for name, rows in tables.items():
+        parquet.write_table(Table.from_pylist(rows), folder / f"{name}.parquet")
+        plain[name]["files"] = f"{name}.parquet"
+    (folder / "schema.yaml").write_text(yaml.safe_dump(plain))
+    return folder / "schema.yaml"
+
+
+@pytest.fixture(scope="module")
+def run(dataset: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("runs") / "run"
+    thaw_("train", dataset.path, "--out", out, "--method", "base-dnn", *SHORT)
+    return out
+
+
+def test_prepare_makes_a_dataset_and_says_what_is_in_it(yaml_schema: Path, tmp_path: Path) -> None:
+    found = json.loads(thaw_("prepare", yaml_schema, "--out", tmp_path / "out", "--json"))
+    assert found["users"] == 60
+    assert Dataset.open(tmp_path / "out").schema == thaw.Schema.read(yaml_schema)
+
+
+def test_prepare_takes_another_rule_for_new_users(yaml_schema: Path, tmp_path: Path) -> None:
+    thaw_("prepare", yaml_schema, "--out", tmp_path / "out", "--new-users", "strict")
+    assert Dataset.open(tmp_path / "out").schema.new_users.rule == "strict"
+
+
+def test_train_prints_what_was_trained(run: Path) -> None:
+    found = json.loads(thaw_("inspect", run, "--json"))
+    assert found["method"] == "base-dnn"
+    assert found["best_epoch"] == 1
+
+
+def test_train_resumes_only_when_asked(dataset: Dataset, run: Path) -> None:
+    again = ["train", dataset.path, "--out", run, "--method", "base-dnn", *SHORT]
+    with pytest.raises(thaw.TrainingError, match="--resume"):
+        thaw_(*again)
+    assert "best epoch: 1" in thaw_(*again, "--resume")
+
+
+def test_train_writes_tensorboard_events(dataset: Dataset, tmp_path: Path) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    thaw_("train", dataset.path, "--out", tmp_path / "run", "--tensorboard", *SHORT)
+    events = EventAccumulator(str(tmp_path / "run/events")).Reload()
+    tags = events.Tags()["scalars"]
+    assert {"loss/ranking", "loss/attribute_side", "loss/behavior_side", "loss/alignment"} < set(
+        tags
+    )
+    assert len(events.Scalars("loss/ranking")) > 1
+
+
+def test_evaluate_measures_new_and_old_users_apart(run: Path) -> None:
+    found = json.loads(thaw_("evaluate", run, "--json"))
+    assert [row["segment"] for row in found["results"]] == ["new", "old"]
+    assert all(0 <= row["auc"] <= 1 for row in found["results"])
+    assert "new" in thaw_("evaluate", run, "--split", "validation")
+
+
+def test_evaluate_says_when_the_split_is_none(run: Path) -> None:
+    with pytest.raises(thaw.DataError, match=r"'tests'.*train, validation, test"):
+        thaw_("evaluate", run, "--split", "tests")
+
+
+def test_compare_goes_the_whole_way_and_goes_on(yaml_schema: Path, tmp_path: Path) -> None:
+    command = ["compare", yaml_schema, "--methods", "base-dnn,base-dnn+dropout", "--seeds", 2,
+               "--out", tmp_path / "out", *SHORT]  # fmt: skip
+    text = thaw_(*command)
+    assert "ceiling" in text
+    assert "GAUC" in text
+    assert "<html" in (tmp_path / "out/report.html").read_text()
+    first = json.loads((tmp_path / "out/comparison.json").read_text())
+    assert json.loads(thaw_(*command, "--json", "--no-report")) == first
+
+
+def test_compare_refuses_a_folder_of_another_rule(yaml_schema: Path, tmp_path: Path) -> None:
+    thaw_("prepare", yaml_schema, "--out", tmp_path / "out/dataset")
+    with pytest.raises(thaw.DataError, match="another schema or rule"):
+        thaw_("compare", yaml_schema, "--out", tmp_path / "out", "--new-users", "natural", *SHORT)
+
+
+def test_datasets_says_where_from_and_what_is_allowed() -> None:
+    found = {each["name"]: each for each in json.loads(thaw_("datasets", "--json"))}
+    assert "grouplens" in found["movielens-1m"]["source"]
+    assert "no redistribution" in thaw_("datasets")
+
+
+def test_an_error_is_one_line_and_exit_code_1(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.argv", ["thaw", "inspect", "nowhere"])
+    with pytest.raises(SystemExit) as stopped:
+        cli.main()
+    assert stopped.value.code == 1
+    assert capsys.readouterr().err.startswith("thaw: nowhere: no prepared dataset here")
+
+
+def test_a_wrong_call_is_exit_code_2() -> None:
+    thaw_("train", code=2)
+    thaw_("compare", "x", "--seeds", 0, code=2)
+
+
+@pytest.mark.parametrize("command", ["prepare", "train", "evaluate", "compare", "demo"])
+def test_help_teaches(command: str) -> None:
+    text = thaw_(command, "--help")
+    assert len(text.splitlines()) > 8
+    assert "--out" in text or command == "evaluate"

@@ -1,0 +1,413 @@
+import json
+import math
+import multiprocessing
+import random
+import signal
+import threading
+import time
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+import thaw
+from builders import (
+    PLAIN,
+    TOWER,
+    TRAINING,
+    copies,
+    differing,
+    end_of,
+    loader_of,
+    mail,
+    only_old,
+    small_dnn,
+    train_at,
+)
+from thaw import checkpoint
+from thaw.data import Moments
+from thaw.errors import DataError, TrainingError
+from thaw.progress import Quiet
+from thaw.rankers import BaseDNN
+from thaw.run import State, facts_of
+
+
+class Watching(Quiet):
+    """Does something after a step, or after an epoch, of that number."""
+
+    def __init__(self, action=lambda: None, *, at_step=None, at_epoch=None):
+        self.action, self.at_step, self.at_epoch, self.steps = action, at_step, at_epoch, []
+
+    def step(self, step, rows, losses):
+        self.steps.append(step)
+        if step == self.at_step:
+            self.action()
+
+    def finish_epoch(self, epoch, facts, *, is_best):
+        if epoch == self.at_epoch:
+            self.action()
+
+
+@pytest.fixture(scope="module")
+def finished(dataset, tmp_path_factory):
+    """An uninterrupted run: its folder and how it ended."""
+    folder = tmp_path_factory.mktemp("runs") / "uninterrupted"
+    thaw.train(dataset, mail(), TRAINING, out=folder)
+    return folder, end_of(folder, dataset, mail(), TRAINING)
+
+
+def assert_same_end(folder, dataset, finished):
+    found = end_of(folder, dataset, mail(), TRAINING)
+    assert [name for name in found if found[name] != finished[1][name]] == []
+
+
+def weights_of(dataset, what, out, options=TRAINING, **more):
+    return copies(thaw.train(dataset, what, options, out=out, **more).model)
+
+
+def test_two_runs_end_with_the_same_bits(dataset, finished, tmp_path):
+    thaw.train(dataset, mail(), TRAINING, out=tmp_path / "run")
+    assert_same_end(tmp_path / "run", dataset, finished)
+
+
+def test_another_seed_ends_elsewhere(dataset, finished, tmp_path):
+    options = replace(TRAINING, seed=1)
+    thaw.train(dataset, mail(), options, out=tmp_path / "run")
+    found = end_of(tmp_path / "run", dataset, mail(), options)
+    assert found["losses"] != finished[1]["losses"]
+    assert found["predictions"] != finished[1]["predictions"]
+
+
+def test_the_global_random_state_is_left_as_it_was(dataset, tmp_path):
+    before, other = torch.get_rng_state(), np.random.get_state()[1].copy()  # noqa: NPY002
+    thaw.train(dataset, mail(), replace(TRAINING, max_epochs=1), out=tmp_path / "run")
+    assert torch.equal(torch.get_rng_state(), before)
+    assert np.array_equal(np.random.get_state()[1], other)  # noqa: NPY002
+    assert not torch.are_deterministic_algorithms_enabled()
+
+
+def test_the_global_random_state_has_no_say(dataset, finished, tmp_path):
+    with torch.random.fork_rng():
+        torch.manual_seed(12345)
+        thaw.train(dataset, mail(), TRAINING, out=tmp_path / "run")
+    assert_same_end(tmp_path / "run", dataset, finished)
+
+
+def test_with_old_users_only_the_ranker_is_trained_as_alone(dataset, tmp_path):
+    dataset = only_old(dataset)
+    alone = weights_of(dataset, PLAIN, tmp_path / "alone")
+    beside = weights_of(dataset, mail(), tmp_path / "beside")
+    shared = {name: value for name, value in beside.items() if not name.startswith("tower.")}
+    assert differing(alone, shared) == []
+    one, other = (facts_of(tmp_path / name) for name in ("alone", "beside"))
+    assert one.validation_auc == other.validation_auc
+    assert np.array_equal(one.losses[:, 0], other.losses[:, 0])
+
+
+def test_training_never_reads_the_test_split(dataset, tmp_path):
+    test = dataset.splits["test"]
+    garbage = replace(test, labels=1 - test.labels, item=test.item * 0, user=test.user[::-1])
+    other = replace(dataset, splits={**dataset.splits, "test": garbage})
+    one = weights_of(dataset, mail(), tmp_path / "one")
+    assert differing(one, weights_of(other, mail(), tmp_path / "other")) == []
+
+
+def test_the_four_losses_of_every_step_are_kept(dataset, finished):
+    facts = facts_of(finished[0])
+    assert facts.losses.shape == (2 * len(loader_of(dataset, batch_size=64)), 4)
+    assert (facts.losses > 0).all()
+    assert facts.losses.dtype == np.float32
+    assert facts.rows_per_second > 0
+
+
+def test_a_ranker_alone_has_the_ranking_loss_alone(dataset, tmp_path):
+    thaw.train(dataset, PLAIN, replace(TRAINING, max_epochs=1), out=tmp_path / "run")
+    losses = facts_of(tmp_path / "run").losses
+    assert (losses[:, 0] > 0).all()
+    assert not losses[:, 1:].any()
+
+
+def test_training_learns(dataset, tmp_path):
+    options = replace(TRAINING, max_epochs=8, patience=8, learning_rate=0.02, batch_size=32)
+    thaw.train(dataset, mail(), options, out=tmp_path / "run")
+    losses = facts_of(tmp_path / "run").losses
+    steps = len(losses) // 8
+    assert (losses[-steps:, :3].mean(0) < losses[:steps, :3].mean(0)).all()
+
+
+def test_a_finished_run_is_resumed_without_a_step(dataset, finished):
+    seen = Watching()
+    thaw.train(dataset, mail(), TRAINING, out=finished[0], resume=True, progress=seen)
+    assert seen.steps == []
+    assert_same_end(finished[0], dataset, finished)
+
+
+def test_a_taken_folder_is_refused(dataset, finished):
+    with pytest.raises(TrainingError, match=r"holds a run; resume it \(--resume\)"):
+        thaw.train(dataset, mail(), TRAINING, out=finished[0])
+
+
+def test_resuming_another_run_is_refused(dataset, finished):
+    with pytest.raises(TrainingError, match="holds another run: method, training differ"):
+        thaw.train(dataset, PLAIN, replace(TRAINING, seed=3), out=finished[0], resume=True)
+
+
+def test_folders_hold_no_pickles(finished):
+    files = [path for path in finished[0].rglob("*") if path.is_file()]
+    assert {path.suffix for path in files} == {".safetensors", ".json", ".arrow"}
+    assert not [path for path in files if path.read_bytes()[:2] in (b"\x80\x04", b"PK")]
+
+
+@pytest.mark.parametrize("step", [0, 3, 6, 7, 12])
+def test_ctrl_c_leaves_a_checkpoint_and_resuming_ends_with_the_same_bits(
+    dataset, finished, tmp_path, step
+):
+    handler = signal.getsignal(signal.SIGINT)
+    stop = Watching(lambda: signal.raise_signal(signal.SIGINT), at_step=step)
+    with pytest.raises(KeyboardInterrupt):
+        thaw.train(dataset, mail(), TRAINING, out=tmp_path / "run", progress=stop)
+    assert stop.steps[-1] == step
+    assert len(checkpoint.read(tmp_path / "run", "checkpoint")[0]["losses"]) == step + 1
+    assert signal.getsignal(signal.SIGINT) is handler
+    seen = Watching()
+    thaw.train(dataset, mail(), TRAINING, out=tmp_path / "run", resume=True, progress=seen)
+    assert seen.steps == list(range(step + 1, 14))
+    assert_same_end(tmp_path / "run", dataset, finished)
+
+
+@pytest.mark.parametrize("epoch", [0, 1])
+def test_ctrl_c_between_epochs_stops_too(dataset, finished, tmp_path, epoch):
+    stop = Watching(lambda: signal.raise_signal(signal.SIGINT), at_epoch=epoch)
+    with pytest.raises(KeyboardInterrupt):
+        thaw.train(dataset, mail(), TRAINING, out=tmp_path / "run", progress=stop)
+    thaw.train(dataset, mail(), TRAINING, out=tmp_path / "run", resume=True)
+    assert_same_end(tmp_path / "run", dataset, finished)
+
+
+def test_a_second_ctrl_c_stops_at_once(dataset, tmp_path):
+    def twice():
+        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):
+        thaw.train(
+            dataset, PLAIN, TRAINING, out=tmp_path / "run", progress=Watching(twice, at_step=1)
+        )
+    assert checkpoint.read(tmp_path / "run", "checkpoint") is None
+
+
+def test_training_runs_in_a_thread(dataset, finished, tmp_path):
+    arguments = {"out": tmp_path / "run"}
+    thread = threading.Thread(target=thaw.train, args=(dataset, mail(), TRAINING), kwargs=arguments)
+    thread.start()
+    thread.join()
+    assert_same_end(tmp_path / "run", dataset, finished)
+
+
+def killed_after(seconds, folder, arguments):
+    """Kill a process that trains, so long after its first checkpoint; return its exit code."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["builders", "torch._dynamo"])
+    process = context.Process(target=train_at, args=arguments)
+    before = sorted(folder.glob("checkpoint-*"))
+    process.start()
+    while process.is_alive() and sorted(folder.glob("checkpoint-*")) == before:
+        time.sleep(0.001)
+    time.sleep(seconds)
+    process.kill()
+    process.join()
+    return process.exitcode
+
+
+def test_killed_at_any_moment_it_resumes_with_the_same_bits(dataset, tmp_path):
+    options = replace(TRAINING, max_epochs=6, patience=6, checkpoint_seconds=0.0)
+    draw, folder = random.Random(0), tmp_path / "killed"
+    arguments = (str(dataset.path), str(folder), mail(), options)
+    exits = [killed_after(draw.random() * 0.03, folder, arguments) for _ in range(4)]
+    assert exits[0] == -signal.SIGKILL
+    thaw.train(dataset, mail(), options, out=folder, resume=True)
+    thaw.train(dataset, mail(), options, out=tmp_path / "whole")
+    ends = [end_of(each, dataset, mail(), options) for each in (folder, tmp_path / "whole")]
+    assert [name for name in ends[0] if ends[0][name] != ends[1][name]] == []
+
+
+def test_a_run_killed_before_its_first_checkpoint_starts_again(dataset, finished, tmp_path):
+    class Killed(BaseException):
+        pass
+
+    def die():
+        raise Killed
+
+    for step in (0, 4):
+        with pytest.raises(Killed):
+            thaw.train(
+                dataset,
+                mail(),
+                TRAINING,
+                out=tmp_path / "run",
+                resume=True,
+                progress=Watching(die, at_step=step),
+            )
+    thaw.train(dataset, mail(), TRAINING, out=tmp_path / "run", resume=True)
+    assert_same_end(tmp_path / "run", dataset, finished)
+
+
+def test_a_run_killed_before_it_said_what_it_is_starts_again(dataset, finished, tmp_path):
+    folder = tmp_path / "run"
+    (folder / "vocabularies").mkdir(parents=True)
+    (folder / "vocabularies" / "users.city.arrow").write_bytes(b"half")
+    (folder / ".run.json.partial").write_text("{")
+    thaw.train(dataset, mail(), TRAINING, out=folder)
+    assert_same_end(folder, dataset, finished)
+
+
+def broken_after(calls):
+    """A ranker whose logits are NaN from a call on."""
+
+    class Broken(BaseDNN):
+        def __init__(self, shape):
+            super().__init__(shape, hidden=(8, 4))
+            self.calls = 0
+
+        def forward(self, inputs):
+            self.calls += 1
+            output = super().forward(inputs)
+            return output._replace(logits=output.logits * (math.nan if self.calls > calls else 1))
+
+    return Broken
+
+
+def test_nan_stops_with_step_batch_and_cause(dataset, tmp_path):
+    what = replace(PLAIN, ranker=broken_after(4))
+    message = r"step 4 \(epoch 0, batch 4\): .* ranking nan, .*: the ranking loss diverged"
+    with pytest.raises(TrainingError, match=message):
+        thaw.train(dataset, what, TRAINING, out=tmp_path / "run")
+    assert checkpoint.read(tmp_path / "run", "checkpoint") is None
+
+
+def test_nan_never_comes_into_a_checkpoint(dataset, tmp_path):
+    what, options = (
+        replace(PLAIN, ranker=broken_after(4)),
+        replace(TRAINING, checkpoint_seconds=0.0),
+    )
+    with pytest.raises(TrainingError, match="step 4"):
+        thaw.train(dataset, what, options, out=tmp_path / "run")
+    tensors, facts = checkpoint.read(tmp_path / "run", "checkpoint")
+    assert facts["batch"] == 4
+    assert all(value.isfinite().all() for value in tensors.values())
+
+
+def test_exploding_losses_stop_it(dataset, tmp_path):
+    options = replace(TRAINING, learning_rate=1e3)
+    with pytest.raises(
+        TrainingError, match=r"Likely cause: the \w+ loss diverged \(largest embedding"
+    ):
+        thaw.train(dataset, mail(), options, out=tmp_path / "run")
+
+
+def test_a_huge_value_is_named_as_the_cause(dataset, tmp_path):
+    tiny = np.array([[0.0, 1e-30]], np.float32)
+    moments = Moments(tiny, dataset.moments.items, dataset.moments.context)
+    message = (
+        r"users.age is [\d.]+e\+31 standard deviations from its mean; clip it or take its logarithm"
+    )
+    with pytest.raises(TrainingError, match=message):
+        thaw.train(replace(dataset, moments=moments), mail(), TRAINING, out=tmp_path / "run")
+
+
+def test_validation_with_one_class_is_refused(dataset, tmp_path):
+    rows = dataset.splits["validation"]
+    splits = {**dataset.splits, "validation": replace(rows, labels=np.zeros_like(rows.labels))}
+    with pytest.raises(TrainingError, match="validation: every label of its 60 rows is the same"):
+        thaw.train(replace(dataset, splits=splits), PLAIN, TRAINING, out=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def slow_stop(aucs, patience, max_epochs):
+    """The law of early stopping: how many epochs are trained, and which is the best."""
+    best = 0
+    for epoch, value in enumerate(aucs):
+        best = epoch if value > aucs[best] else best
+        if epoch - best >= patience or epoch + 1 == max_epochs:
+            return epoch + 1, best
+    raise AssertionError
+
+
+@pytest.mark.parametrize("patience", [1, 2, 3])
+@pytest.mark.parametrize("seed", range(8))
+def test_early_stopping_follows_its_law(seed, patience):
+    aucs = [round(value, 1) for value in random.Random(seed).choices([0.5, 0.6, 0.7, 0.8], k=6)]
+    options, state, told = replace(TRAINING, patience=patience, max_epochs=6), State(), []
+    while not state.is_finished:
+        told.append(state.finish_epoch({"validation_auc": aucs[state.epoch]}, options))
+    epochs, best = slow_stop(aucs, patience, 6)
+    assert (state.epoch, state.best_epoch, state.batch) == (epochs, best, 0)
+    assert max(index for index, is_best in enumerate(told) if is_best) == best
+
+
+def test_the_best_epochs_model_is_kept(dataset, tmp_path):
+    options = replace(TRAINING, max_epochs=6, patience=6, learning_rate=0.03)
+    found = thaw.train(dataset, mail(), options, out=tmp_path / "run")
+    facts = facts_of(tmp_path / "run")
+    assert facts.best_epoch == int(np.argmax(facts.validation_auc))
+    predictions = found.predict(dataset, "validation")
+    assert thaw.metrics.auc(predictions.labels[:, 0], predictions.probabilities[:, 0]) == max(
+        facts.validation_auc
+    )
+
+
+@pytest.mark.parametrize("share", [0.0, 0.3, 0.8])
+def test_behavior_dropout_shows_the_share_of_old_users_rows_as_new(dataset, share):
+    is_new = dataset.is_new("train")
+    loader = loader_of(dataset, is_training=True, behavior_dropout=share)
+    every = np.arange(len(is_new))
+    shown = np.mean([loader.batch(every, 0, index).is_new.numpy() for index in range(20)], axis=0)
+    assert (shown[is_new] == 1).all()
+    count = 20 * (~is_new).sum()
+    assert abs(shown[~is_new].mean() - share) <= 4 * math.sqrt(share * (1 - share) / count)
+
+
+def test_behavior_dropout_is_drawn_anew_and_in_training_only(dataset):
+    loader = loader_of(dataset, is_training=True, behavior_dropout=0.5)
+    every = np.arange(len(dataset.splits["train"]))
+    one, other = (loader.batch(every, epoch, 0).is_new for epoch in range(2))
+    assert not torch.equal(one, other)
+    quiet = loader_of(dataset, behavior_dropout=0.5).batch(every, 0, 0)
+    assert quiet.is_new.tolist() == dataset.is_new("train").tolist()
+
+
+def test_behavior_dropout_reaches_training(dataset, tmp_path):
+    one = weights_of(dataset, PLAIN, tmp_path / "one")
+    other = weights_of(dataset, replace(PLAIN, behavior_dropout=0.5), tmp_path / "other")
+    assert differing(one, other)
+
+
+def test_without_hiding_the_ceiling_sees_real_behavior(dataset, tmp_path):
+    hiding = weights_of(dataset, PLAIN, tmp_path / "one")
+    showing = weights_of(dataset, PLAIN, tmp_path / "other", hides_behavior=False)
+    assert differing(hiding, showing)
+
+
+def test_a_model_is_not_taken_for_another_dataset(dataset, finished):
+    other = replace(dataset, manifest={**dataset.manifest, "files": {"another": "one"}})
+    with pytest.raises(DataError, match="not the dataset that the model was trained on"):
+        thaw.Recommender.load(finished[0], dataset=other, ranker=small_dnn)
+
+
+def test_own_rankers_must_be_given_again(finished):
+    with pytest.raises(TrainingError, match="'small_dnn' does not ship with thaw; pass it"):
+        thaw.Recommender.load(finished[0])
+
+
+def test_run_json_says_how_it_was_trained(finished):
+    facts = json.loads((finished[0] / "run.json").read_text())
+    assert facts["method"]["mail"]["encoder"] == list(TOWER.encoder)
+    assert facts["method"]["ranker"] == "small_dnn"
+    assert facts["training"]["learning_rate"] == 0.001
+
+
+def test_defaults_are_section_4_2s():
+    options = thaw.Training()
+    assert (options.dim, options.learning_rate, options.batch_size) == (32, 0.001, 1024)
+    assert options.max_events == 100
