@@ -27,19 +27,20 @@ def names(table: str) -> list[str]:
 
 def schema() -> Schema:
     """Nine attributes, six item and four context features; events of two fields and an action."""
+    context = names("impressions")
     return Schema.model_validate({
         "name": "public-shape",
         "users": {"key": "user", "attributes": names("users")[1:]},
         "items": {"key": "ad", "features": names("items")[1:]},
-        "impressions": {"user": "user", "item": "ad", "time": "time", "context": names("impressions")},
-        "events": {"user": "user", "time": "time", "fields": list(EVENT_FIELDS), "action": "action"},
+        "impressions": {"user": "user", "item": "ad", "time": "t", "context": context},
+        "events": {"user": "user", "time": "t", "fields": [*EVENT_FIELDS], "action": "action"},
         "tasks": ["click"],
         "new_users": {"rule": "paper"},
     })  # fmt: skip
 
 
 def make(rows: int, seed: int = 0) -> Dataset:
-    """A dataset in memory with so many impressions, each by a user of its own, forty in a hundred new."""
+    """A dataset in memory: so many impressions, each by a user of its own, four in ten new."""
     random = np.random.default_rng(seed)
     count = rows
     users = _codes(random, "users", count)
@@ -47,7 +48,7 @@ def make(rows: int, seed: int = 0) -> Dataset:
     items = _codes(random, "items", 200_000)
     lengths = np.clip(random.exponential(MEAN_EVENTS, count).astype(np.int64), 1, MAX_EVENTS)
     offsets = np.concatenate([[0], lengths.cumsum()])
-    sizes = [VOCABULARIES[f"items.{name}"] for name in EVENT_FIELDS] + [5]
+    sizes = [*(VOCABULARIES[f"items.{name}"] for name in EVENT_FIELDS), 5]
     events = np.stack([_skewed(random, size, offsets[-1]) for size in sizes], axis=1)
     user = random.permutation(count).astype(np.int32)
     impressions = Impressions(
@@ -61,6 +62,7 @@ def make(rows: int, seed: int = 0) -> Dataset:
     )
     none = np.zeros((0, 2), np.float32)
     hidden = random.random(count) < 0.4
+    values = {name: pa.nulls(size - 2, pa.string()) for name, size in VOCABULARIES.items()}
     keys = pa.chunked_array([pa.array([], pa.string())])
     return Dataset(
         path=Path(),
@@ -72,7 +74,7 @@ def make(rows: int, seed: int = 0) -> Dataset:
         splits={"train": impressions},
         hidden=hidden,
         hidden_in_validation=hidden,
-        vocabularies=Vocabularies({n: pa.chunked_array([pa.nulls(s - 2, pa.string())]) for n, s in VOCABULARIES.items()}),
+        vocabularies=Vocabularies({n: pa.chunked_array([v]) for n, v in values.items()}),
         moments=Moments(none, none, none),
     )  # fmt: skip
 

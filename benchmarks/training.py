@@ -2,9 +2,9 @@
 
     python benchmarks/training.py [--steps 20] [--rounds 3] [--out benchmarks/results/training.json]
 
-FuxiCTR is installed in an environment of its own (benchmarks/.fuxictr) and put together from its own
-layers, with the same widths, batch and rows, and its dense Adam. It sees two fields of each event;
-thaw sees these two and the action.
+FuxiCTR is installed in an environment of its own (benchmarks/.fuxictr) and put together from its
+own layers, with the same widths, batch and rows, and its dense Adam. It sees two fields of each
+event; thaw sees these two and the action.
 """
 
 import argparse
@@ -83,9 +83,18 @@ def install_peer(dataset: Any, steps: int) -> tuple[Path, Path]:
         pip = [python, "-m", "pip", "install", "--quiet", "torch==2.13.0", "fuxictr==2.3.10"]
         subprocess.run(pip, check=True)
     rows = dataset.splits["train"]
-    arrays = {f"user_{n}": c for n, c in zip(public_shape.names("users"), dataset.users.codes[rows.user].T, strict=True)}
-    arrays |= {f"item_{n}": c for n, c in zip(public_shape.names("items"), dataset.items.codes[rows.item].T, strict=True)}
-    arrays |= {f"context_{n}": c for n, c in zip(public_shape.names("impressions"), rows.codes.T, strict=True)}
+    arrays = {
+        f"user_{n}": c
+        for n, c in zip(public_shape.names("users"), dataset.users.codes[rows.user].T, strict=True)
+    }
+    arrays |= {
+        f"item_{n}": c
+        for n, c in zip(public_shape.names("items"), dataset.items.codes[rows.item].T, strict=True)
+    }
+    arrays |= {
+        f"context_{n}": c
+        for n, c in zip(public_shape.names("impressions"), rows.codes.T, strict=True)
+    }
     for field, name in enumerate(public_shape.EVENT_FIELDS):
         padded = np.zeros((len(rows), public_shape.MAX_EVENTS), np.int32)
         for row, (user, length) in enumerate(zip(rows.user, rows.pointer, strict=True)):
@@ -112,17 +121,25 @@ def report(seconds: dict[str, float], args: argparse.Namespace) -> None:
         table.add_column(name, justify="left" if not name else "right")
     peer, base = seconds.get("FuxiCTR DNN", np.nan), seconds["BaseDNN"]
     for name, value in seconds.items():
-        table.add_row(name, f"{value * 1e3:.0f}", f"{BATCH / value:,.0f}", f"{peer / value:.1f}", f"{value / base:.2f}")  # fmt: skip
+        ratios = (f"{peer / value:.1f}", f"{value / base:.2f}")
+        table.add_row(name, f"{value * 1e3:.0f}", f"{BATCH / value:,.0f}", *ratios)
     Console(width=110).print(table)
-    cpu = next((line.split(":")[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line), platform.processor()) if Path("/proc/cpuinfo").exists() else platform.processor()  # fmt: skip
     facts = {
         "seconds_per_step": seconds,
         "rows_per_second": {name: BATCH / value for name, value in seconds.items()},
         "steps": args.steps, "rounds": args.rounds, "threads": torch.get_num_threads(),
-        "cpu": cpu, "date": date.today().isoformat(), "torch": torch.__version__,
+        "cpu": cpu_model(), "date": date.today().isoformat(), "torch": torch.__version__,
     }  # fmt: skip
     args.out.parent.mkdir(exist_ok=True)
     args.out.write_text(json.dumps(facts, indent=1))
+
+
+def cpu_model() -> str:
+    """The processor's name."""
+    path = Path("/proc/cpuinfo")
+    lines = path.read_text().splitlines() if path.exists() else []
+    named = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
+    return named[0] if named else platform.processor()
 
 
 if __name__ == "__main__":

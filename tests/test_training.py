@@ -149,7 +149,7 @@ def test_a_taken_folder_is_refused(dataset, finished):
 
 
 def test_resuming_another_run_is_refused(dataset, finished):
-    with pytest.raises(TrainingError, match="holds another run: method, training differ"):
+    with pytest.raises(TrainingError, match=r"another run: method, training.seed \(0, now 3\)"):
         thaw.train(dataset, PLAIN, replace(TRAINING, seed=3), out=finished[0], resume=True)
 
 
@@ -339,8 +339,8 @@ def slow_stop(aucs, patience, max_epochs):
 def test_early_stopping_follows_its_law(seed, patience):
     aucs = [round(value, 1) for value in random.Random(seed).choices([0.5, 0.6, 0.7, 0.8], k=6)]
     options, state, told = replace(TRAINING, patience=patience, max_epochs=6), State(), []
-    while not state.is_finished:
-        told.append(state.finish_epoch({"validation_auc": aucs[state.epoch]}, options))
+    while not state.has_ended(options):
+        told.append(state.finish_epoch({"validation_auc": aucs[state.epoch]}))
     epochs, best = slow_stop(aucs, patience, 6)
     assert (state.epoch, state.best_epoch, state.batch) == (epochs, best, 0)
     assert max(index for index, is_best in enumerate(told) if is_best) == best

@@ -3,6 +3,7 @@
 from thaw.data import Dataset
 from thaw.datasets import KNOWN
 from thaw.errors import DataError, MethodError, SchemaError, ThawError, TrainingError
+from thaw.experiments.compare import Comparison, compare
 from thaw.methods import MAIL, Method
 from thaw.nn.inputs import Behavior, Inputs, InputShape
 from thaw.options import Training
@@ -17,6 +18,7 @@ __all__ = [
     "MAIL",
     "BaseDNN",
     "Behavior",
+    "Comparison",
     "DataError",
     "Dataset",
     "InputShape",
@@ -30,6 +32,7 @@ __all__ = [
     "ThawError",
     "Training",
     "TrainingError",
+    "compare",
     "prepare",
     "train",
 ]

@@ -108,7 +108,8 @@ class Loader:
         hidden = is_hidden if options.hides_behavior else np.zeros(len(user), bool)
         random = None
         if options.is_training:
-            random = np.random.default_rng((options.seed, number, index))
+            # One more than the index: a last zero would give the stream of the epoch's order.
+            random = np.random.default_rng((options.seed, number, index + 1))
             hidden = hidden | (
                 (random.random(len(user)) < options.behavior_dropout) & (pointer > 0)
             )

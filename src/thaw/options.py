@@ -8,6 +8,12 @@ LOSSES = ("ranking", "attribute_side", "behavior_side", "alignment")
 """The four losses of Figure 4: L_rt, L_a, L_v and L_d."""
 
 
+# Four rows a batch, because the rows of an epoch are spread evenly over its batches and batch
+# normalisation needs more than one in each.
+LEAST = {"dim": 1, "batch_size": 4, "max_events": 1, "max_epochs": 1, "patience": 1, "seed": 0,
+         "checkpoint_seconds": 0}  # fmt: skip
+
+
 @dataclass(frozen=True)
 class Training:
     """How a method is trained; the defaults are section 4.2's.
@@ -39,9 +45,9 @@ class Training:
     explodes_at: float = 1e6
 
     def __post_init__(self) -> None:
-        for name in ("dim", "batch_size", "max_events", "max_epochs", "patience"):
-            if getattr(self, name) < 1:
-                raise TrainingError(f"{name} (={getattr(self, name)}) must be 1 or more")
+        for name, least in LEAST.items():
+            if getattr(self, name) < least:
+                raise TrainingError(f"{name} (={getattr(self, name)}) must be {least} or more")
         if not 0 <= self.unknown_share < 1:
             raise TrainingError(f"unknown_share (={self.unknown_share}) must be in [0, 1)")
         if self.device not in ("auto", "cpu") and not self.device.startswith("cuda"):

@@ -119,7 +119,8 @@ def _aside(target: Path) -> Iterator[Path]:
             finally:
                 shutil.rmtree(aside, ignore_errors=True)
     except (OSError, duckdb.Error, pa.ArrowException) as error:
-        raise DataError(f"{target} was not made: {error}") from error
+        told = str(error).partition("\n")[0]  # what follows in DuckDB's errors is our own SQL
+        raise DataError(f"{target} was not made: {told}") from error
 
 
 @contextlib.contextmanager
@@ -168,13 +169,15 @@ def _tell_rejects(con: Any, target: Path, limit: float) -> dict[str, Any]:
     empty = [name for name, each in summary.items() if name != "events" and each["read"] == 0]
     if empty:
         raise DataError(f"{', '.join(empty)}: no rows; give at least a training and a test row")
-    worst = [name for name, each in summary.items() if each["rejected"] > limit * each["read"]]
+    worst = {
+        name: each for name, each in summary.items() if each["rejected"] > limit * each["read"]
+    }
     if worst:
         path = target.with_name(f"{target.name}-rejects.parquet")
         parquet.write_table(_rejects(con), path)
         raise DataError("\n".join([
-            *(f"{name}: {summary[name]['rejected']:,} of {summary[name]['read']:,} rows are rejects, "
-              f"more than the limit of {limit:.2%}" for name in worst),
+            *(f"{name}: {each['rejected']:,} of {each['read']:,} rows are rejects, "
+              f"more than the limit of {limit:.2%}" for name, each in worst.items()),
             *(f"  {line}" for line in _examples(con)),
             f"all of them: {path}; mend the rows, or raise the limit (--max-rejects)",
         ]))  # fmt: skip
@@ -207,13 +210,14 @@ def _write_arrays(con: Any, schema: Schema, names: list[str], folder: Path, time
 
 def _write_manifest(folder: Path, schema: Schema, rejects: dict[str, Any]) -> None:
     """Write the manifest, last of all: a folder without it is no dataset."""
+    files = sorted(folder.rglob("*.*"))
     manifest = {
         "format": FORMAT,
         "schema": schema.model_dump(mode="json"),
         "rejects": rejects,
         "dense": _moments(folder),
-        "files": {str(path.relative_to(folder)): _checksum(path) for path in sorted(folder.rglob("*.*"))},
-    }  # fmt: skip
+        "files": {str(path.relative_to(folder)): _checksum(path) for path in files},
+    }
     with (folder / "manifest.json").open("w") as file:
         json.dump(manifest, file, indent=1)
         file.flush()

@@ -32,7 +32,6 @@ class State:
         epochs: what each finished epoch gave.
         best_epoch: the epoch with the best validation AUC so far.
         seconds: time spent in training steps, summed over interruptions.
-        is_finished: whether training is over.
     """
 
     epoch: int = 0
@@ -41,7 +40,6 @@ class State:
     epochs: list[dict[str, float]] = field(default_factory=list)
     best_epoch: int = -1
     seconds: float = 0.0
-    is_finished: bool = False
 
     def loss_history(self) -> np.ndarray:
         """The losses [steps, 4] float32."""
@@ -49,17 +47,22 @@ class State:
             return np.zeros((0, len(LOSSES)), np.float32)
         return np.stack(self.losses)
 
-    def finish_epoch(self, facts: dict[str, float], options: Training) -> bool:
+    def finish_epoch(self, facts: dict[str, float]) -> bool:
         """Note an epoch's result; return whether it is the best so far."""
-        self.epochs.append(facts)
-        best = self.epochs[self.best_epoch]["validation_auc"] if self.best_epoch >= 0 else -math.inf
+        best = self.epochs[self.best_epoch]["validation_auc"] if self.epochs else -math.inf
         is_best = facts["validation_auc"] > best
-        if is_best or self.best_epoch < 0:
+        if is_best:
             self.best_epoch = self.epoch
+        self.epochs.append(facts)
         self.epoch, self.batch = self.epoch + 1, 0
+        return is_best
+
+    def has_ended(self, options: Training) -> bool:
+        """Whether training is over: by its last epoch, or because validation has stalled."""
+        if self.batch > 0 or self.epoch == 0:
+            return False
         has_stalled = self.epoch - 1 - self.best_epoch >= options.patience
-        self.is_finished = has_stalled or self.epoch >= options.max_epochs
-        return self.best_epoch == self.epoch - 1
+        return has_stalled or self.epoch >= options.max_epochs
 
 
 def save(folder: Path, model: Model, optimizers: Optimizers, state: State) -> None:
@@ -75,7 +78,6 @@ def save(folder: Path, model: Model, optimizers: Optimizers, state: State) -> No
         "epochs": state.epochs,
         "best_epoch": state.best_epoch,
         "seconds": state.seconds,
-        "is_finished": state.is_finished,
     }
     checkpoint.write(folder, "checkpoint", tensors, facts)
 
@@ -175,6 +177,10 @@ def describe(
     }  # fmt: skip
 
 
+# What may change when a run is resumed: how long it goes, not what a step does.
+CHANGEABLE = ("max_epochs", "patience", "checkpoint_seconds", "device")
+
+
 def start(folder: Path, facts: dict[str, Any], vocabularies: Path, *, resume: bool) -> None:
     """Make a run's folder, or check that the one to resume is of the same run.
 
@@ -183,18 +189,29 @@ def start(folder: Path, facts: dict[str, Any], vocabularies: Path, *, resume: bo
     """
     path = folder / "run.json"
     facts = json.loads(json.dumps(facts))
-    if not path.exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        shutil.copytree(vocabularies, folder / "vocabularies", dirs_exist_ok=True)
-        aside = folder / ".run.json.partial"
-        aside.write_text(json.dumps(facts, indent=1))
-        aside.rename(path)
-        return
-    if not resume:
-        raise TrainingError(f"{folder} holds a run; resume it (--resume), or choose another folder")
-    before = json.loads(path.read_text())
-    differing = [key for key in facts if key != "dataset" and before.get(key) != facts[key]]
-    if differing:
-        raise TrainingError(
-            f"{folder} holds another run: {', '.join(differing)} differ; choose another folder"
-        )
+    if path.exists():
+        if not resume:
+            message = f"{folder} holds a run; resume it (--resume), or choose another folder"
+            raise TrainingError(message)
+        differing = _differing(json.loads(path.read_text()), facts)
+        if differing:
+            message = f"{folder} holds another run: {', '.join(differing)} differ"
+            raise TrainingError(f"{message}; choose another folder")
+    folder.mkdir(parents=True, exist_ok=True)
+    shutil.copytree(vocabularies, folder / "vocabularies", dirs_exist_ok=True)
+    aside = folder / ".run.json.partial"
+    aside.write_text(json.dumps(facts, indent=1))
+    aside.rename(path)
+
+
+def _differing(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
+    """The facts that make it another run."""
+    others = [
+        key for key in now if key not in ("dataset", "training") and before.get(key) != now[key]
+    ]
+    options, former = now["training"], before["training"]
+    return others + [
+        f"training.{name} ({former.get(name)}, now {value})"
+        for name, value in options.items()
+        if name not in CHANGEABLE and former.get(name) != value
+    ]

@@ -71,6 +71,9 @@ def _listed(value: object) -> object:
 
 
 Fields = Annotated[tuple[Annotated[Field, BeforeValidator(named)], ...], Described(default=())]
+EventFields = Annotated[
+    tuple[Annotated[Field, BeforeValidator(named)], ...], Described(min_length=1)
+]
 Tasks = tuple[Annotated[Task, BeforeValidator(named)], ...]
 Files = Annotated[tuple[str, ...], BeforeValidator(_listed)]
 
@@ -141,8 +144,8 @@ class Impressions(Table):
     user: str = Described(min_length=1, description="The column with the user's id.")
     item: str = Described(min_length=1, description="The column with the item's id.")
     time: str = Described(
-        min_length=1, description="The column with the time: seconds (or any number that grows) or a timestamp."
-    )  # fmt: skip
+        min_length=1, description="The column with the time: seconds, or a timestamp."
+    )
     context: Fields = Described((), description="The context fields.")
     references: tuple[str, ...] = Described(
         (),
@@ -164,10 +167,10 @@ class Events(Table):
         description="The column with the item's id. With it, the fields are read from the items "
         "table; without it, from the events themselves.",
     )
-    fields: Annotated[tuple[Annotated[Field, BeforeValidator(named)], ...], Described(min_length=1)] = Described(
+    fields: EventFields = Described(
         description="The categorical fields of an event. A field named as an items' field shares "
         "its vocabulary by itself."
-    )  # fmt: skip
+    )
     action: str | None = Described(
         None, description="The column with what the user did (viewed, liked, bought)."
     )

@@ -125,10 +125,11 @@ def _text_faults(data: dict[str, Any]) -> Iterator[str]:
         if isinstance(csv, dict) and csv.get("quote") and csv["quote"] == csv.get("delimiter"):
             yield f"{table}.csv.quote: is the delimiter too; leave it empty where nothing is quoted"
     for (path, key), part in lists.items():
-        names = part.get(key) if isinstance(part, dict) else None
-        for index in range(len(names) if isinstance(names, list) else 0):
+        given = part.get(key) if isinstance(part, dict) else None
+        names = given if isinstance(given, list) else []
+        for index, name in enumerate(names):
             if _stands_before(names, index):
-                yield f"{path}.{key}[{index}]: {names[index]!r} stands there twice; rename one"
+                yield f"{path}.{key}[{index}]: {name!r} stands there twice; rename one"
 
 
 def _sharing_faults(data: dict[str, Any]) -> Iterator[str]:
@@ -150,7 +151,7 @@ def _sharing_faults(data: dict[str, Any]) -> Iterator[str]:
                 yield f"{path}.shares: a dense field has no vocabulary to share; remove 'shares'"
             name = value.get("name") if isinstance(value, dict) else value
             if table == "events" and shares is None and name in numbers:
-                yield f"{path}.name: the items' field of this name is dense; rename it or leave it out"
+                yield f"{path}.name: the items' field so named is dense; rename it or leave it out"
             if table == "events" and isinstance(value, dict) and value.get("kind") == "dense":
                 yield f"{path}.kind: an event's fields are categorical; leave it out or bucket it"
     events = data.get("events")

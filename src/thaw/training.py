@@ -55,7 +55,8 @@ def train(
         how: a method, or its name.
         options: how it is trained.
         out: the run's folder, for checkpoints, the model and TensorBoard events.
-        resume: go on where the run in `out` stands; without one there, start.
+        resume: go on where the run in `out` stands, for longer if the options say so; without a
+            run there, start.
         hides_behavior: False shows new users' real behavior: the ceiling.
         progress: is told how it goes; nothing is shown by default.
 
@@ -153,7 +154,7 @@ class Trainer:
     def fit(self, progress: Progress) -> None:
         """Train from where the state stands until validation stops improving."""
         with _stop_on_interrupt() as wants_stop, progress:
-            while not self.state.is_finished:
+            while not self.state.has_ended(self.options):
                 self._epoch(progress, wants_stop)
                 self._finish_epoch(progress)
                 if wants_stop():
@@ -191,7 +192,7 @@ class Trainer:
         each = [auc(*pair) for pair in zip(found.labels.T, found.probabilities.T, strict=True)]
         value = float(np.nanmean(each))
         facts = {"validation_auc": value, **dict(zip(LOSSES, losses.tolist(), strict=True))}
-        is_best = state.finish_epoch(facts, self.options)
+        is_best = state.finish_epoch(facts)
         if is_best:
             facts_of_model = {"epoch": epoch, "validation_auc": value}
             checkpoint.write(self.folder, "model", self.model.state_dict(), facts_of_model)

@@ -125,8 +125,34 @@ def test_an_interrupted_comparison_goes_on(result, dataset, folder, tmp_path):
 
 
 def test_another_comparison_in_the_same_folder_is_refused(result, dataset, folder):
-    with pytest.raises(TrainingError, match="holds another run: training differ"):
-        compare(dataset, [mail()], out=folder, seeds=1, training=TRAINING)
+    other = replace(ONCE, learning_rate=0.5)
+    with pytest.raises(TrainingError, match=r"holds another run: training.learning_rate \("):
+        compare(dataset, [mail()], out=folder, seeds=1, training=other)
+
+
+def test_a_longer_comparison_goes_on_and_asks_the_new_best_models(dataset, tmp_path):
+    compare(dataset, [mail()], out=tmp_path / "grown", seeds=1, training=ONCE)
+    longer = replace(ONCE, max_epochs=3, patience=3)
+    grown = compare(dataset, [mail()], out=tmp_path / "grown", seeds=1, training=longer)
+    fresh = compare(dataset, [mail()], out=tmp_path / "fresh", seeds=1, training=longer)
+    assert [run.epochs for line in grown.lines for run in line.runs] == [3, 3, 3]
+    assert cells_of(grown) == cells_of(fresh)
+
+
+def test_a_name_stands_for_one_method(dataset, tmp_path):
+    other = Method("small_dnn", ranker=lambda shape: small_dnn(shape))
+    with pytest.raises(MethodError, match="small_dnn stands for more than one"):
+        compare(dataset, [mail(), other], out=tmp_path)
+
+
+def test_a_base_of_another_name_is_trained_once(dataset, tmp_path):
+    own = Method("my-dnn", ranker=small_dnn)
+    found = compare(dataset, [own, mail()], out=tmp_path, seeds=1, training=ONCE)
+    assert [(line.name, line.base) for line in found.lines] == [
+        ("my-dnn", None),
+        ("mail", "my-dnn"),
+        ("ceiling of my-dnn", "my-dnn"),
+    ]
 
 
 def test_the_strict_rules_ceiling_asks_the_bases_own_models(tmp_path):
@@ -169,7 +195,7 @@ def test_references_are_measured_on_the_rows_that_have_them(tmp_path):
 
 
 def test_a_name_may_stand_there_once(dataset, tmp_path):
-    with pytest.raises(MethodError, match="methods mail, mail: each name may stand there once"):
+    with pytest.raises(MethodError, match="mail stands for more than one"):
         compare(dataset, [mail(), mail()], out=tmp_path)
 
 

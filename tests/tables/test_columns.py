@@ -66,7 +66,8 @@ def test_every_way_to_write_a_time() -> None:
 def test_what_is_no_time(bad: str) -> None:
     assert read(["5", bad], "time") == [
         5_000_000,
-        f"x: '{bad}' is neither a timestamp nor seconds below 9e+12",
+        f"x: '{bad}' is neither a timestamp nor a number of seconds (milliseconds are to be "
+        "divided by 1000)",
     ]
 
 

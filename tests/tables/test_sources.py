@@ -36,6 +36,7 @@ def read_text(folder: Path, text: str | bytes, **options: object) -> list[Row]:
 
 
 TWO = [("1", "x", 2, None), ("2", "y", 3, None)]
+ONE_UP = [("1", "x", 1, None), ("2", "y", 2, None)]
 READ = {
     "plain": ("a,b\n1,x\n2,y\n", {}, TWO),
     "no newline at the end": ("a,b\n1,x\n2,y", {}, TWO),
@@ -44,7 +45,7 @@ READ = {
     "byte order mark": (b"\xef\xbb\xbfa,b\n1,x\n2,y\n", {}, TWO),
     "quoted header": ('"a","b"\n1,x\n2,y\n', {}, TWO),
     "header only": ("a,b\n", {}, []),
-    "no header": ("1,x\n2,y\n", {"columns": ("a", "b")}, [("1", "x", 1, None), ("2", "y", 2, None)]),
+    "no header": ("1,x\n2,y\n", {"columns": ("a", "b")}, ONE_UP),
     "no header, no rows": ("", {"columns": ("a", "b")}, []),
     "blank lines": ("a,b\n\n1,x\n\n\n2,y\n\n", {}, [("1", "x", 3, None), ("2", "y", 6, None)]),
     "blank lines, windows": ("a,b\r\n\r\n1,x\r\n", {}, [("1", "x", 3, None)]),
@@ -155,7 +156,7 @@ IN_MEMORY = {
     "pandas categories": pd.DataFrame({"a": ["1", "2"], "b": pd.Categorical(["x", None])}),
     "pandas index": pd.DataFrame({"a": ["1", "2"], "b": ["x", None]}, index=["p", "q"]),
     "polars": pl.DataFrame({"a": ["1", "2"], "b": ["x", None]}),
-    "polars categories": pl.DataFrame({"a": ["1", "2"], "b": ["x", None]}).cast({"b": pl.Categorical}),
+    "polars categories": pl.DataFrame({"a": ["1", "2"], "b": ["x", None]}).cast(pl.Categorical),
     "arrow": pa.table({"a": ["1", "2"], "b": ["x", None]}),
     "arrow views": pa.table({"a": ["1", "2"], "b": pa.array(["x", None], pa.string_view())}),
     "arrow stream": pa.table({"a": ["1", "2"], "b": ["x", None]}).to_reader(),

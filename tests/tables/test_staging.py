@@ -67,29 +67,28 @@ def test_good_rows_have_no_rejects_and_users_are_numbered_by_key() -> None:
     ]
 
 
+FILES = {
+    "users.csv": "user_id,city,age\nu1,Rome,30\n",
+    "items.csv": "item_id,category,price\n\ni1,c\ni1,c,5\n",
+    "day-1.csv": "user,item,time,hour,place,clicked\nu1,i1,5,1,,1\n",
+    "day-2.csv": "user,item,time,hour,place,clicked\n\nu1,i1,5,1,,yes\n",
+    "events.csv": 'user,time,category,brand,action\nu1,1,"c,b,buy\n',
+}
+UNBALANCED = "a quote does not end in its line; Parquet files may hold line breaks"
+
+
 def test_rejects_of_many_files_name_the_file_and_its_line(tmp_path: Path) -> None:
-    (tmp_path / "users.csv").write_text("user_id,city,age\nu1,Rome,30\n")
-    (tmp_path / "items.csv").write_text("item_id,category,price\n\ni1,c\ni1,c,5\n")
-    (tmp_path / "day-1.csv").write_text("user,item,time,hour,place,clicked\nu1,i1,5,1,,1\n")
-    (tmp_path / "day-2.csv").write_text("user,item,time,hour,place,clicked\n\nu1,i1,5,1,,yes\n")
-    (tmp_path / "events.csv").write_text('user,time,category,brand,action\nu1,1,"c,b,buy\n')
-    files = {
-        "users": "users.csv",
-        "items": "items.csv",
-        "impressions": ("day-*.csv",),
-        "events": "events.csv",
-    }
+    for name, text in FILES.items():
+        (tmp_path / name).write_text(text)
     parts = make_schema().model_dump()
-    schema = Schema.model_validate(
-        parts | {name: parts[name] | {"files": each} for name, each in files.items()}
-    )
-    _, told = run(schema, None, tmp_path)
+    for table in GOOD:
+        parts[table]["files"] = "day-*.csv" if table == "impressions" else f"{table}.csv"
+    _, told = run(Schema.model_validate(parts), None, tmp_path)
     assert told == [
-        ("events", "events.csv", 2,
-         "a quote does not end in its line; Parquet files may hold line breaks"),
+        ("events", "events.csv", 2, UNBALANCED),
         ("impressions", "day-2.csv", 3, "clicked: 'yes' is not 0 or 1"),
         ("items", "items.csv", 3, "expected 3 columns, found 2"),
-    ]  # fmt: skip
+    ]
 
 
 def test_a_missing_column_is_named_with_those_that_are_there() -> None:

@@ -33,26 +33,29 @@ GENRES_100K = (
 def schema_1m() -> Schema:
     """The schema of MovieLens-1M."""
     text = {"delimiter": "::", "quote": "", "encoding": "latin-1"}
+    people = ("user_id", "gender", "age", "occupation", "zip")
+    ratings = ("user_id", "movie_id", "rating", "time")
     return _schema(
         "movielens-1m",
-        users=("users.dat", CsvOptions(columns=("user_id", "gender", "age", "occupation", "zip"), **text)),
+        users=("users.dat", CsvOptions(columns=people, **text)),
         items=("movies.dat", CsvOptions(columns=("movie_id", "title", "genres"), **text)),
-        ratings=("ratings.dat", CsvOptions(columns=("user_id", "movie_id", "rating", "time"), **text)),
-    )  # fmt: skip
+        ratings=("ratings.dat", CsvOptions(columns=ratings, **text)),
+    )
 
 
 def schema_100k() -> Schema:
     """The schema of MovieLens-100K."""
     bars = {"delimiter": "|", "quote": "", "encoding": "latin-1"}
     flags = tuple(f"is {genre}" for genre in GENRES_100K)
+    people = ("user_id", "years", "gender", "occupation", "zip")
     titles = ("movie_id", "title", "released", "video", "url", *flags)
     ratings = ("user_id", "movie_id", "rating", "time")
     return _schema(
         "movielens-100k",
-        users=("u.user", CsvOptions(columns=("user_id", "years", "gender", "occupation", "zip"), **bars)),
+        users=("u.user", CsvOptions(columns=people, **bars)),
         items=("u.item", CsvOptions(columns=titles, **bars)),
         ratings=("u.data", CsvOptions(columns=ratings, delimiter="\t", quote="")),
-    )  # fmt: skip
+    )
 
 
 def _schema(

@@ -163,15 +163,18 @@ def compare(
         progress: makes what shows a run's progress.
 
     Raises:
-        MethodError: for an unknown method, or a method named twice.
+        MethodError: for an unknown method, a name that stands for two, or no seeds.
         TrainingError: when a run fails, or `out` holds runs of another comparison.
     """
     chosen = _with_bases([method(m) if isinstance(m, str) else m for m in methods])
     first = training or Training()
+    if seeds < 1:
+        raise MethodError(f"seeds (={seeds}) must be 1 or more")
     options = tuple(dataclasses.replace(first, seed=first.seed + k) for k in range(seeds))
     show = progress or (lambda name, seed: Quiet())
     study = _Study(dataset, Path(out), options, show)
-    trained = [study.line(each) for each in chosen]
+    bases = {each.factory: each.name for each in chosen if _is_base(each)}
+    trained = [study.line(each, None if _is_base(each) else bases[each.factory]) for each in chosen]
     trained += [study.ceiling(each) for each in chosen if _is_base(each) and dataset.has_ceiling]
     trained += _references(dataset)
     tasks = tuple(task.name for task in dataset.schema.tasks)
@@ -186,18 +189,17 @@ def _is_base(what: Method) -> bool:
     return what.mail is None and what.behavior_dropout == 0
 
 
-def _base_of(what: Method) -> Method:
-    return Method(what.ranker_name, what.ranker)
-
-
 def _with_bases(methods: list[Method]) -> list[Method]:
-    """The methods, their bases first."""
-    names = [each.name for each in methods]
-    if len(set(names)) < len(names):
-        raise MethodError(f"methods {', '.join(names)}: each name may stand there once")
-    bases = {base.name: base for base in map(_base_of, methods)}
-    own = {each.name: each for each in methods if _is_base(each)}
-    return [*{**bases, **own}.values(), *(each for each in methods if not _is_base(each))]
+    """The methods, their bases first: each ranker alone."""
+    bases = {each.factory: each for each in methods if _is_base(each)}
+    for each in methods:
+        bases.setdefault(each.factory, Method(each.ranker_name, each.ranker))
+    chosen = [*bases.values(), *(each for each in methods if not _is_base(each))]
+    names = [each.name for each in chosen]
+    again = sorted({name for name in names if names.count(name) > 1})
+    if again:
+        raise MethodError(f"methods: {', '.join(again)} stands for more than one; give each a name")
+    return chosen
 
 
 class _Study:
@@ -208,9 +210,8 @@ class _Study:
     ) -> None:
         self.dataset, self.out, self.options, self.show = dataset, out, options, show
 
-    def line(self, what: Method) -> _Trained:
+    def line(self, what: Method, base: str | None) -> _Trained:
         """A method's runs."""
-        base = None if _is_base(what) else _base_of(what).name
         return self._trained(what.name, what, base, "method")
 
     def ceiling(self, base: Method) -> _Trained:
@@ -252,7 +253,8 @@ class _Study:
             hides_behavior=trains_hidden,
             progress=self.show(name, options.seed),
         )
-        kept = run / ("test.npy" if hides else "test-ceiling.npy")
+        epoch = recommender.facts["best"]["epoch"]
+        kept = run / f"{'test' if hides else 'test-ceiling'}-of-epoch-{epoch}.npy"
         if kept.exists():
             table = self.dataset.splits["test"]
             return Predictions(

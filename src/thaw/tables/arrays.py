@@ -157,7 +157,8 @@ def pointers(
         earlier[open_] = clock[middle[open_]] < time[open_]
         low = np.where(open_ & earlier, middle + 1, low)
         high = np.where(open_ & ~earlier, middle, high)
-    return low - first
+    found: np.ndarray = low - first
+    return found
 
 
 def load(path: Path) -> np.ndarray:

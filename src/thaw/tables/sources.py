@@ -29,8 +29,8 @@ OWN = ("_line", "_fault")
 PARQUET = (".parquet", ".pq")
 
 
-@ibis.udf.scalar.builtin
-def regexp_extract_all(text: str, pattern: str, group: int) -> dt.Array(dt.string):  # type: ignore[valid-type, empty-body]
+@ibis.udf.scalar.builtin  # type: ignore[untyped-decorator]
+def regexp_extract_all(text: str, pattern: str, group: int) -> dt.Array(dt.string):  # type: ignore[valid-type]
     """DuckDB's function of this name."""
 
 
