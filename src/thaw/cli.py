@@ -150,9 +150,7 @@ def train_command(
 @app.command("evaluate")
 def evaluate_command(
     run: Annotated[Path, typer.Argument(help="A run's folder.")],
-    dataset: Annotated[
-        Path | None, typer.Option(help="Another dataset of the same schema.")
-    ] = None,
+    dataset: Annotated[Path | None, typer.Option(help="Its dataset, where that was moved.")] = None,
     split: Annotated[str, typer.Option(help="'test', 'validation' or 'train'.")] = "test",
     as_json: AsJson = False,
 ) -> None:

@@ -38,10 +38,10 @@ BAD = [
     ("items", {"item_id": "i1", "category": "x", "price": "1"}, "key 'i1' stands there before"),
     ("impressions", {**SHOWN, "user": "u9"}, "user 'u9' is not in the users table"),
     ("impressions", {**SHOWN, "item": "i9"}, "item 'i9' is not in the items table"),
-    ("impressions", {**SHOWN, "time": None}, "time: 'nothing' is neither a timestamp nor seconds"),
+    ("impressions", {**SHOWN, "time": None}, "time: 'nothing' is neither a timestamp nor a number"),
     ("impressions", {**SHOWN, "clicked": 2}, "clicked: '2' is not 0 or 1"),
     ("events", {**DONE, "user": "u9"}, "user 'u9' is not in the users table"),
-    ("events", {**DONE, "time": None}, "time: 'nothing' is neither a timestamp nor seconds"),
+    ("events", {**DONE, "time": None}, "time: 'nothing' is neither a timestamp nor a number"),
 ]
 
 
