@@ -70,3 +70,21 @@ def test_the_layout_gives_every_field_its_own_rows(dataset: Dataset) -> None:
     assert layout.events.starts[0] == layout.target.starts[1]
     dense = [*layout.attributes.dense_rows, *layout.target.dense_rows]
     assert dense == [layout.rows - 2, layout.rows - 1]
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("manifest.json", b"{"),
+        ("train/user.npy", None),
+        ("train/codes.npy", b"\x93NUMPY\x01\x00"),
+        ("users/keys.arrow", b"ARROW1"),
+    ],
+)
+def test_a_damaged_dataset_is_told(
+    name: str, content: bytes | None, dataset: Dataset, tmp_path: Path
+) -> None:
+    copy = shutil.copytree(dataset.path, tmp_path / "copy")
+    (copy / name).unlink() if content is None else (copy / name).write_bytes(content)
+    with pytest.raises(DataError, match=r"copy: is damaged \(.*\); prepare it again"):
+        Dataset.open(copy)

@@ -151,16 +151,20 @@ class Dataset:
         """Open a prepared dataset; arrays are mapped, not read.
 
         Raises:
-            DataError: when the folder holds no dataset, or one of another format.
+            DataError: when the folder holds no dataset, a damaged one or one of another format.
         """
         path = Path(path)
+        if not (path / "manifest.json").is_file():
+            raise DataError(f"{path}: no prepared dataset here; make one with 'thaw prepare'")
         try:
-            manifest = json.loads((path / "manifest.json").read_text())
-        except (FileNotFoundError, NotADirectoryError):
-            message = f"{path}: no prepared dataset here; make one with 'thaw prepare'"
-            raise DataError(message) from None
-        if manifest.get("format") != FORMAT:
-            found = manifest.get("format")
+            return cls._read(path, json.loads((path / "manifest.json").read_text()))
+        except (OSError, ValueError, KeyError, pa.ArrowException) as error:
+            raise DataError(f"{path}: is damaged ({error}); prepare it again") from error
+
+    @classmethod
+    def _read(cls, path: Path, manifest: Mapping[str, Any]) -> Self:
+        if manifest["format"] != FORMAT:
+            found = manifest["format"]
             raise DataError(f"{path}: format {found}, this thaw reads {FORMAT}; prepare it again")
         return cls(
             path=path,
