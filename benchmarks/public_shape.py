@@ -14,7 +14,7 @@ VOCABULARIES = {
     "users.city": 5, "items.ad": 846_812, "items.cate": 12_978, "items.brand": 461_529,
     "items.campaign": 423_437, "items.customer": 255_876, "items.price_band": 50,
     "impressions.place": 3, "impressions.hour": 25, "impressions.weekday": 8,
-    "impressions.position": 20, "events.action": 5,
+    "impressions.position": 20, "action": 5,
 }  # fmt: skip
 EVENT_FIELDS = ("cate", "brand")
 MAX_EVENTS, MEAN_EVENTS = 100, 63

@@ -44,8 +44,7 @@ class Reader:
         if user >= batch.num_old:
             return []
         span = range(int(batch.offsets[user]), int(batch.offsets[user + 1]))
-        assert batch.actions is not None
-        places = torch.cat([batch.events, batch.actions[:, None]], dim=1)
+        places = torch.cat([batch.events, batch.actions], dim=1)
         return [self.texts(batch, places[event]) for event in span]
 
 
@@ -111,7 +110,7 @@ def test_behavior_is_the_last_events_before_the_row(
     max_events: int, dataset: Dataset, tables: Tables, reader: Reader
 ) -> None:
     hidden = hidden_users(dataset)
-    names = ("items.category", "events.brand", "events.action")
+    names = ("items.category", "events.brand", "action")
     known = {name: set(dataset.vocabularies.values[name].to_pylist()) | {None} for name in names}
     for batch, row, raw in read(dataset, tables, max_events=max_events):
         events = [] if raw["user"] in hidden else behavior(tables, raw)[-max_events:]
@@ -147,7 +146,6 @@ def test_rows_are_those_touched_each_once(dataset: Dataset, tables: Tables) -> N
     for batch in {id(each.batch): each.batch for each in read(dataset, tables)}.values():
         assert len(batch.rows.unique()) == len(batch.rows)
         parts = [batch.attributes.index, batch.context.index, batch.target.index, batch.events]
-        assert batch.actions is not None
         used = torch.cat([part.flatten() for part in (*parts, batch.actions)]).unique()
         assert used.tolist() == list(range(len(batch.rows)))
 

@@ -22,7 +22,7 @@ def thaw_(*arguments: object, code: int = 0) -> str:
     if found.exception is not None and not isinstance(found.exception, SystemExit):
         raise found.exception
     assert found.exit_code == code, found.output
-    return found.output
+    return found.stdout
 
 
 @pytest.fixture(scope="module")

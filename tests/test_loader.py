@@ -13,7 +13,7 @@ from conftest import Tables, make_schema, make_tables
 from thaw.batch import Batch, Fields
 from thaw.data import Dataset, Layout
 from thaw.loader import Loader, LoaderOptions
-from thaw.tables.vocabularies import FIRST, UNKNOWN
+from thaw.tables.vocabularies import FIRST, MISSING, UNKNOWN
 
 
 def loader(dataset: Dataset, split: str = "train", **options: object) -> Loader:
@@ -116,19 +116,27 @@ def test_an_error_in_the_thread_is_raised_where_batches_are_read(
     assert threads() == []
 
 
-def test_a_share_of_ids_becomes_unknown_in_training_only(dataset: Dataset) -> None:
-    def unknown(**options: object) -> float:
+def test_a_share_of_ids_is_replaced_in_training_only(dataset: Dataset) -> None:
+    def shown(code: int, **options: object) -> float:
         train = loader(dataset, **options)
         batches = [batch for number in range(8) for batch in train.epoch(number)]
         touched = torch.cat([batch.rows[batch.context.index[:, 0]] for batch in batches])
-        return float((touched == hour).float().mean())
+        return float((touched == hour + code).float().mean())
 
     layout = Layout.build(dataset.schema, dataset.vocabularies, dataset.moments)
-    hour = int(layout.context.starts[0]) + UNKNOWN
+    hour = int(layout.context.starts[0])
 
-    assert unknown() == 0
-    assert unknown(is_training=False, unknown_share=0.3) == 0
-    assert unknown(unknown_share=0.3) == pytest.approx(0.3, abs=0.03)
+    for code in (MISSING, UNKNOWN):
+        assert shown(code) == 0
+        assert shown(code, is_training=False, unknown_share=0.3) == 0
+        assert shown(code, unknown_share=0.3) == pytest.approx(0.15, abs=0.03)
+
+
+def test_an_actions_id_is_replaced_too(dataset: Dataset) -> None:
+    layout = Layout.build(dataset.schema, dataset.vocabularies, dataset.moments)
+    batches = list(loader(dataset, unknown_share=0.3).epoch())
+    touched = torch.cat([batch.rows[batch.actions[:, 0]] for batch in batches])
+    assert (touched == int(layout.action.starts[0]) + UNKNOWN).any()
 
 
 def test_missing_values_stay_missing(dataset: Dataset) -> None:
@@ -137,7 +145,8 @@ def test_missing_values_stay_missing(dataset: Dataset) -> None:
     batches = list(loader(dataset, unknown_share=0.999).epoch())
     places = torch.cat([batch.rows[batch.context.index[:, 1]] for batch in batches]) - start
     raw = dataset.splits["train"].codes[:, 1]
-    assert int((places == 0).sum()) == int((raw == 0).sum()) > 0
+    assert int((places == MISSING).sum()) > int((raw == MISSING).sum()) > 0
+    assert int((places == UNKNOWN).sum()) < int((raw >= FIRST).sum())
     assert int((places >= FIRST).sum()) < 10
 
 
@@ -195,5 +204,5 @@ def test_fields_without_anything_in_them(tables: Tables, tmp_path: Path) -> None
     bare = thaw.prepare(schema, tables, out=tmp_path / "out")
     batch = next(loader(bare).epoch())
     assert batch.context.index.shape == (batch.size, 0)
-    assert batch.actions is None
+    assert batch.actions.shape == (len(batch.events), 0)
     assert batch.events.shape[1] == 1

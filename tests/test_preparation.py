@@ -67,7 +67,7 @@ def test_a_pointer_counts_the_events_strictly_before(dataset: Dataset, tables: T
 
 def test_events_lie_by_user_and_time(dataset: Dataset, tables: Tables) -> None:
     raw, events = by_user(tables["events"]), dataset.events
-    names = ("items.category", "events.brand", "events.action")
+    names = ("items.category", "events.brand", "action")
     for num, key in enumerate(dataset.users.keys.to_pylist()):
         codes = events.codes[events.offsets[num] : events.offsets[num + 1]]
         assert len(codes) == len(raw[key])
@@ -358,3 +358,9 @@ def test_a_killed_run_leaves_no_dataset_and_the_next_one_cleans_up(
     again = thaw.prepare(make_schema(), make_tables(), out=killed / "out")
     assert left_over(killed) == ["out"]
     assert contents(again) == contents(dataset)
+
+
+def test_tables_in_different_units_of_time_are_refused(tables: Tables, tmp_path: Path) -> None:
+    late = [{**row, "time": row["time"] + 1_700_000_000} for row in tables["impressions"]]
+    with pytest.raises(DataError, match=r"times: impressions from 2023.* events from 1970.*unit"):
+        thaw.prepare(make_schema(), {**tables, "impressions": late}, out=tmp_path / "out")

@@ -28,6 +28,7 @@ from builders import (
 from thaw import checkpoint
 from thaw.data import Moments
 from thaw.errors import DataError, TrainingError
+from thaw.locks import alone
 from thaw.progress import Quiet
 from thaw.rankers import BaseDNN
 from thaw.run import State, facts_of
@@ -155,7 +156,7 @@ def test_resuming_another_run_is_refused(dataset, finished):
 
 def test_folders_hold_no_pickles(finished):
     files = [path for path in finished[0].rglob("*") if path.is_file()]
-    assert {path.suffix for path in files} == {".safetensors", ".json", ".arrow"}
+    assert {path.suffix for path in files} == {".safetensors", ".json", ".arrow", ".lock"}
     assert not [path for path in files if path.read_bytes()[:2] in (b"\x80\x04", b"PK")]
 
 
@@ -411,3 +412,17 @@ def test_defaults_are_section_4_2s():
     options = thaw.Training()
     assert (options.dim, options.learning_rate, options.batch_size) == (32, 0.001, 1024)
     assert options.max_events == 100
+
+
+def test_the_towers_draw_other_numbers():
+    torch.manual_seed(2 * 7)
+    ranker = torch.rand(8)
+    torch.manual_seed(2 * 7 + 1)
+    assert not torch.equal(ranker, torch.rand(8))
+
+
+def test_a_folder_is_trained_in_by_one_process(dataset, tmp_path):
+    (tmp_path / "run").mkdir()
+    held = alone(tmp_path / "run/run.lock", AssertionError("taken"))
+    with held, pytest.raises(TrainingError, match="another process is training here"):
+        thaw.train(dataset, PLAIN, TRAINING, out=tmp_path / "run")

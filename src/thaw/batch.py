@@ -10,7 +10,7 @@ from torch import Tensor
 
 from thaw.data import Entities, Events, Group, Layout
 from thaw.schema import Schema
-from thaw.tables.vocabularies import FIRST, UNKNOWN
+from thaw.tables.vocabularies import FIRST, MISSING, UNKNOWN
 
 # The bits of the number that two rows share when the model sees the same user: from low to high
 # how much behavior is visible (or all ones: hidden), the user, and whether none is visible.
@@ -43,7 +43,7 @@ class Batch:
         context: [B, n_c] the context.
         target: [B, n_t] the target items.
         events: [N, n_f] int64 places among `rows` of the events' fields, oldest first.
-        actions: [N] int64 places of the events' actions, or None where there are none.
+        actions: [N, 1] int64 places of the events' actions; [N, 0] where they have none.
         offsets: [U_old + 1] int64, where each old user's events begin.
         user: [B] int64, each row's user.
         labels: [B, tasks] float.
@@ -54,7 +54,7 @@ class Batch:
     context: Fields
     target: Fields
     events: Tensor
-    actions: Tensor | None
+    actions: Tensor
     offsets: Tensor
     user: Tensor
     labels: Tensor
@@ -142,8 +142,8 @@ class Assembler:
         tables: users, items and events.
         layout: where the fields' embeddings lie.
         max_events: n_v, how many of the last events are seen.
-        unknown_share: the share of ids that training replaces by 'unknown', so that the unknown
-            row means something.
+        unknown_share: the share of ids that training replaces, half by 'unknown' and half by
+            'missing', so that these rows mean something where no training row lacks a value.
     """
 
     def __init__(
@@ -158,6 +158,7 @@ class Assembler:
     def batch(self, rows: Rows, random: np.random.Generator | None = None) -> Batch:
         """Return the batch of rows; with a random generator some ids become unknown."""
         states = _states(rows)
+        # Sorted by the state, whose highest bit is newness: old users come first by themselves.
         _, first, user = np.unique(states, return_index=True, return_inverse=True)
         num_old = int(((states[first] >> (POINTER_BITS + USER_BITS)) == 0).sum())
         codes, offsets = self._events(rows, first[:num_old])
@@ -171,10 +172,9 @@ class Assembler:
             (rows.codes, layout.context),
             (data.items.codes[rows.item], layout.target),
             (codes[:, :num_fields], layout.events),
+            (codes[:, num_fields:], layout.action),
         ]
         ids = [self._ids(part, group, random) for part, group in groups]
-        if layout.action is not None:
-            ids.append(codes[:, num_fields:] + layout.action)
         touched, places = self._distinct(ids)
         dense = (data.users.dense[rows.user[first]], rows.dense, data.items.dense[rows.item])
         used = [
@@ -187,7 +187,7 @@ class Assembler:
             context=used[1],
             target=used[2],
             events=places[3],
-            actions=places[4].squeeze(1) if layout.action is not None else None,
+            actions=places[4],
             offsets=torch.from_numpy(offsets),
             user=torch.from_numpy(user),
             labels=torch.from_numpy(rows.labels.astype(np.float32)),
@@ -207,8 +207,10 @@ class Assembler:
     ) -> np.ndarray:
         """Table rows of a role's fields, the dense ones' vectors last."""
         if random is not None and self.unknown_share > 0:
-            drop = random.random(codes.shape, np.float32) < self.unknown_share
-            codes = np.where(drop & (codes >= FIRST), UNKNOWN, codes)
+            draw = random.random(codes.shape, np.float32)
+            instead = np.where(draw < self.unknown_share / 2, MISSING, UNKNOWN)
+            is_dropped = (draw < self.unknown_share) & (codes >= FIRST)  # missing stays missing
+            codes = np.where(is_dropped, instead, codes)
         ids: np.ndarray = codes + group.starts
         if not len(group.dense_rows):
             return ids
@@ -223,6 +225,7 @@ class Assembler:
         flat = np.concatenate([part.ravel() for part in ids])
         count = np.arange(len(flat), dtype=np.int32)
         with self._alone:  # two epochs of one loader may be read at once
+            # Never cleared: only places that were just written are read.
             self._place[flat] = count
             touched = flat[self._place[flat] == count]
             self._place[touched] = count[: len(touched)]

@@ -60,7 +60,7 @@ BatchSize = Annotated[int, typer.Option(help="Rows a step.")]
 Rate = Annotated[float, typer.Option("--learning-rate", help="Of both Adam optimizers.")]
 Device = Annotated[str, typer.Option(help="'cpu', 'cuda', or 'auto' for a GPU where there is one.")]
 
-PAPER = Training()
+DEFAULTS = Training()
 
 
 def main() -> None:
@@ -108,14 +108,14 @@ def train_command(
         str, typer.Option(help=f"{', '.join(METHODS)}, each also with '+dropout'.")
     ] = "mail-base",
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in OUT.")] = False,
-    seed: Seed = PAPER.seed,
-    max_epochs: Epochs = PAPER.max_epochs,
-    patience: Patience = PAPER.patience,
-    max_events: Events = PAPER.max_events,
-    dim: Dim = PAPER.dim,
-    batch_size: BatchSize = PAPER.batch_size,
-    learning_rate: Rate = PAPER.learning_rate,
-    device: Device = PAPER.device,
+    seed: Seed = DEFAULTS.seed,
+    max_epochs: Epochs = DEFAULTS.max_epochs,
+    patience: Patience = DEFAULTS.patience,
+    max_events: Events = DEFAULTS.max_events,
+    dim: Dim = DEFAULTS.dim,
+    batch_size: BatchSize = DEFAULTS.batch_size,
+    learning_rate: Rate = DEFAULTS.learning_rate,
+    device: Device = DEFAULTS.device,
     tensorboard: Annotated[
         bool, typer.Option(help="Write TensorBoard events to OUT/events.")
     ] = False,
@@ -140,7 +140,7 @@ def train_command(
     progress: Progress = Quiet() if quiet else Terminal(method)
     if tensorboard:
         progress = TensorBoard(out / "events", LOSSES, progress)
-    with _hint(f"thaw train {dataset} --out {out} --method {method} --resume"):
+    with _hint("the same command with --resume goes on"):
         found = train(
             Dataset.open(dataset), method, options, out=out, resume=resume, progress=progress
         )
@@ -180,7 +180,7 @@ def compare_command(
     ],
     methods: Annotated[
         str, typer.Option(help="Their names, with commas between.")
-    ] = "base-dnn,base-dnn+dropout,mail-base",
+    ] = "base-dnn,base-dnn+dropout,mail-base,mail-base+dropout",
     seeds: Annotated[int, typer.Option(min=1, help="Runs of each method.")] = 3,
     data: Data = None,
     out: Annotated[
@@ -192,14 +192,14 @@ def compare_command(
     new_users: Rule = None,
     memory: Memory = "4GB",
     max_rejects: Rejects = 0.01,
-    seed: Seed = PAPER.seed,
-    max_epochs: Epochs = PAPER.max_epochs,
-    patience: Patience = PAPER.patience,
-    max_events: Events = PAPER.max_events,
-    dim: Dim = PAPER.dim,
-    batch_size: BatchSize = PAPER.batch_size,
-    learning_rate: Rate = PAPER.learning_rate,
-    device: Device = PAPER.device,
+    seed: Seed = DEFAULTS.seed,
+    max_epochs: Epochs = DEFAULTS.max_epochs,
+    patience: Patience = DEFAULTS.patience,
+    max_events: Events = DEFAULTS.max_events,
+    dim: Dim = DEFAULTS.dim,
+    batch_size: BatchSize = DEFAULTS.batch_size,
+    learning_rate: Rate = DEFAULTS.learning_rate,
+    device: Device = DEFAULTS.device,
     report: Annotated[bool, typer.Option(help="Write OUT/report.html.")] = True,
     quiet: Quietly = False,
     as_json: AsJson = False,
@@ -251,11 +251,16 @@ def demo_command(
     console.print(
         f"Simulating {users:,} users whose interests depend on their attributes by half ..."
     )
-    if not (out / "tables").exists():
-        simulate(world, out / "tables")
+    tables = out / "tables"
+    if not tables.exists():
+        simulate(world, tables)
     if not (out / "dataset").exists():
-        prepare(simulated_schema(world), data=out / "tables", out=out / "dataset")
+        prepare(simulated_schema(world), data=tables, out=out / "dataset")
     dataset = Dataset.open(out / "dataset")
+    if len(dataset.users) != users:
+        raise DataError(
+            f"{out} holds a demo with {len(dataset.users):,} users; choose another --out"
+        )
     options = Training(max_events=50, max_epochs=8)
     result = compare(
         dataset,
@@ -315,6 +320,7 @@ def _dataset(
     found = Dataset.open(prepared)
     if found.schema != declared(what, new_users):
         raise DataError(f"{prepared} was prepared by another schema or rule; choose another --out")
+    typer.echo(f"thaw: the dataset is {prepared}, prepared before", err=True)
     return found
 
 
@@ -324,7 +330,7 @@ def _hint(text: str) -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        typer.echo(f"thaw: stopped with a checkpoint; to go on: {text}", err=True)
+        typer.echo(f"thaw: stopped with a checkpoint; {text}", err=True)
         sys.exit(130)
 
 

@@ -252,7 +252,7 @@ class Layout:
         context: the context.
         target: the target item's fields.
         events: an event's fields, the action left out.
-        action: the row of the action's id 0, or None.
+        action: the event's action; of no fields where there is none.
         shared: for each event field the position of its owner among the target's, or None.
         sizes: rows of each vocabulary, in the table's order, for the initialisation.
         id_attribute: the position of the user's id among the attributes, or None.
@@ -262,7 +262,7 @@ class Layout:
     context: Group
     target: Group
     events: Group
-    action: int | None
+    action: Group
     shared: tuple[int | None, ...]
     sizes: tuple[int, ...]
     id_attribute: int | None
@@ -290,13 +290,15 @@ class Layout:
             groups[role] = _group(schema, table, fields, starts, free, moment)
             free += len(dense(fields))
         targets = [schema.vocabulary("items", field) for field in categorical(schema.items.fields)]
+        actions = (schema.events.action,) if schema.events.action is not None else ()
+        action_starts = np.array([starts[ACTION] for _ in actions], np.int64)
         owners = [schema.vocabulary("events", field) for field in schema.events.fields]
         return cls(
             attributes=groups["attributes"],
             context=groups["context"],
             target=groups["target"],
             events=groups["events"],
-            action=starts.get(ACTION),
+            action=Group(actions, action_starts, np.zeros(0, np.int64), none),
             shared=tuple(targets.index(name) if name in targets else None for name in owners),
             sizes=(*sizes, *(1 for group in groups.values() for _ in group.dense_rows)),
             id_attribute=0 if schema.users.id_attribute else None,

@@ -89,6 +89,7 @@ class Loader:
 
     def _batches(self, number: int, start: int) -> Iterator[Batch]:
         order = self._order(number)
+        # Evened out: a last batch of one row would stop batch normalisation.
         bounds = np.linspace(0, len(self.impressions), len(self) + 1).astype(np.int64)
         for index in range(start, len(self)):
             low, high = bounds[index], bounds[index + 1]

@@ -57,6 +57,7 @@ class RowAdam:
             square.addcmul_(grad, grad, value=1 - beta2)
             self.mean.index_copy_(0, index, mean)
             self.square.index_copy_(0, index, square)
+            # In place: `mean` is a copy, and stored already.
             change = mean.div_(square.sqrt_().mul_(scale).add_(self.epsilon)).mul_(-rate)
             self.table.index_add_(0, index, change)
 

@@ -16,7 +16,7 @@ LEAST = {"dim": 1, "batch_size": 4, "max_events": 1, "max_epochs": 1, "patience"
 
 @dataclass(frozen=True)
 class Training:
-    """How a method is trained; the defaults are section 4.2's.
+    """How a method is trained; the defaults are section 4.2's where the paper gives a value.
 
     Attributes:
         dim: d, the embeddings' width.
@@ -25,7 +25,8 @@ class Training:
         max_events: n_v, how many of a user's last events are seen.
         max_epochs: training stops here at the latest.
         patience: training stops when validation AUC has not improved for so many epochs.
-        unknown_share: the share of ids that training shows as unknown, in [0, 1).
+        unknown_share: the share of ids that training shows as another, half of them as unknown and
+            half as missing, in [0, 1); the paper has none.
         seed: of the initial weights, the order of rows, and dropout.
         checkpoint_seconds: time between checkpoints.
         device: 'cpu', 'cuda', or 'auto' for a GPU where there is one.

@@ -61,3 +61,10 @@ def predict(
         labels=np.asarray(table.labels),
         probabilities=np.concatenate(parts),
     )
+
+
+def device_of(name: str) -> torch.device:
+    """Return the device of a name; 'auto' is a GPU where there is one."""
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    return torch.device(name)

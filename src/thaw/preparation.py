@@ -1,7 +1,6 @@
 """From a team's tables to a dataset on disk: whole or not at all."""
 
 import contextlib
-import fcntl
 import hashlib
 import json
 import os
@@ -21,6 +20,7 @@ from pyarrow import parquet
 from thaw.data import FORMAT, Dataset
 from thaw.datasets import KNOWN
 from thaw.errors import DataError
+from thaw.locks import alone
 from thaw.schema import Schema
 from thaw.tables import arrays, rules, staging, vocabularies
 from thaw.tables.staging import Inputs
@@ -109,9 +109,10 @@ def _inputs(
 def _aside(target: Path) -> Iterator[Path]:
     """A folder beside the target, removed at the end; what a killed run left there goes first."""
     aside = target.with_name(f".{target.name}.partial")
+    taken = DataError(f"{target}: another run is making it; wait, or choose another folder")
     try:
         aside.mkdir(parents=True, exist_ok=True)
-        with _alone(aside / "lock", target):
+        with alone(aside / "lock", taken):
             shutil.rmtree(aside / "work", ignore_errors=True)
             try:
                 (aside / "work").mkdir()
@@ -121,19 +122,6 @@ def _aside(target: Path) -> Iterator[Path]:
     except (OSError, duckdb.Error, pa.ArrowException) as error:
         told = str(error).partition("\n")[0]  # what follows in DuckDB's errors is our own SQL
         raise DataError(f"{target} was not made: {told}") from error
-
-
-@contextlib.contextmanager
-def _alone(path: Path, target: Path) -> Iterator[None]:
-    """Hold a lock, which the system lets go of when a run is killed."""
-    with path.open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise DataError(
-                f"{target}: another run is making it; wait, or choose another folder"
-            ) from None
-        yield
 
 
 @contextlib.contextmanager

@@ -18,7 +18,7 @@ from thaw.data import Dataset, Entities, Events, Layout, Moments, Vocabularies, 
 from thaw.errors import DataError, TrainingError
 from thaw.methods import MAIL, Method
 from thaw.model import Model, build
-from thaw.predicting import Predictions, predict
+from thaw.predicting import Predictions, device_of, predict
 from thaw.rankers import RANKERS, RankerFactory
 from thaw.request import Reader
 from thaw.schema import Schema
@@ -66,6 +66,7 @@ class Recommender:
         *,
         dataset: Dataset | None = None,
         ranker: RankerFactory | None = None,
+        device: str = "cpu",
     ) -> Self:
         """Load a run's best model.
 
@@ -74,6 +75,7 @@ class Recommender:
             dataset: where known users are looked up; by default the one that it was trained on,
                 if it is still where it was.
             ranker: what builds the ranker, for one of your own.
+            device: where it answers: 'cpu', 'cuda', or 'auto' for a GPU where there is one.
 
         Raises:
             TrainingError: when there is no model, or its ranker is not known.
@@ -100,7 +102,7 @@ class Recommender:
             seed=0,
         )
         model.load_state_dict(tensors)
-        model.eval()
+        model.eval().to(device_of(device))
         known = _known(facts) if dataset is None else _same(facts, dataset)
         return cls(
             model, schema, vocabularies, moments(facts["dense"]), facts | {"best": best}, known
@@ -167,7 +169,8 @@ class Recommender:
                 labels=np.zeros((size, len(schema.tasks)), np.float32),
             )
             with torch.inference_mode():
-                probabilities[part] = self.model(assembler.batch(rows)).numpy()
+                batch = assembler.batch(rows).to(self.model.embeddings.table.device)
+                probabilities[part] = self.model(batch).cpu().numpy()
         fallback = NONE if self.model.tower is None else VIRTUAL
         tasks = {task.name: probabilities[:, index] for index, task in enumerate(schema.tasks)}
         return pa.table({

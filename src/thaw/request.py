@@ -117,13 +117,17 @@ class Reader:
         """A request's events by user and time, and the users they are of."""
         declared = self.schema.events
         by_item = declared.item is not None
-        columns = [Column(declared.user, "text", "user"), Column(declared.time, "time", "time")]
+        columns = [
+            Column(declared.user, "text", "user"),
+            Column(declared.time, "event time", "time"),
+        ]
         columns += [Column(declared.item, "text", "item")] if declared.item is not None else []
         columns += [] if by_item else [_column(field) for field in declared.fields]
         columns += [Column(declared.action, "text", "action")] if declared.action else []
         rows = _arrow("events", given, [column.name for column in columns])
         values = self._typed(rows, columns).sort_by("time")
-        values = values.filter(pc.is_valid(values.column("user")))
+        is_whole = pc.and_(pc.is_valid(values.column("user")), pc.is_valid(values.column("time")))
+        values = values.filter(is_whole)
         owners = values.column("user").unique()
         owner = _places(values.column("user"), owners)
         counts = np.bincount(owner, minlength=len(owners))
@@ -133,6 +137,11 @@ class Reader:
     def _event_codes(self, values: pa.Table) -> np.ndarray:
         declared = self.schema.events
         if declared.item is not None:
+            if self.dataset is None and len(declared.fields) > 1:
+                raise DataError(
+                    "events: their fields are looked up in the dataset, which is no longer where "
+                    "it was; load the model with `dataset`"
+                )
             item = pa.table({self.schema.items.key: values.column("item")})
             entities = self.entities("items", item)
             names = [field.name for field in categorical(self.schema.items.fields)]

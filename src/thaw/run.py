@@ -32,6 +32,7 @@ class State:
         epochs: what each finished epoch gave.
         best_epoch: the epoch with the best validation AUC so far.
         seconds: time spent in training steps, summed over interruptions.
+        rows: rows trained on in that time.
     """
 
     epoch: int = 0
@@ -40,6 +41,7 @@ class State:
     epochs: list[dict[str, float]] = field(default_factory=list)
     best_epoch: int = -1
     seconds: float = 0.0
+    rows: int = 0
 
     def loss_history(self) -> np.ndarray:
         """The losses [steps, 4] float32."""
@@ -78,6 +80,7 @@ def save(folder: Path, model: Model, optimizers: Optimizers, state: State) -> No
         "epochs": state.epochs,
         "best_epoch": state.best_epoch,
         "seconds": state.seconds,
+        "rows": state.rows,
     }
     checkpoint.write(folder, "checkpoint", tensors, facts)
 
@@ -149,13 +152,12 @@ def facts_of(folder: Path) -> RunFacts:
         raise TrainingError(f"{folder}: no checkpoint here")
     tensors, facts = found
     options = json.loads((folder / "run.json").read_text())["training"]
-    rows = len(tensors["losses"]) * options["batch_size"]
     return RunFacts(
         seed=options["seed"],
         epochs=len(facts["epochs"]),
         best_epoch=facts["best_epoch"],
         seconds=facts["seconds"],
-        rows_per_second=rows / max(facts["seconds"], 1e-9),
+        rows_per_second=facts["rows"] / max(facts["seconds"], 1e-9),
         losses=tensors["losses"].numpy(),
         validation_auc=tuple(epoch["validation_auc"] for epoch in facts["epochs"]),
     )
@@ -197,8 +199,9 @@ def start(folder: Path, facts: dict[str, Any], vocabularies: Path, *, resume: bo
         if differing:
             message = f"{folder} holds another run: {', '.join(differing)} differ"
             raise TrainingError(f"{message}; choose another folder")
-    folder.mkdir(parents=True, exist_ok=True)
-    shutil.copytree(vocabularies, folder / "vocabularies", dirs_exist_ok=True)
+    else:
+        # A finished run's vocabularies stay as they are: a model may have them mapped.
+        shutil.copytree(vocabularies, folder / "vocabularies", dirs_exist_ok=True)
     aside = folder / ".run.json.partial"
     aside.write_text(json.dumps(facts, indent=1))
     aside.rename(path)

@@ -164,6 +164,10 @@ def _sharing_faults(data: dict[str, Any]) -> Iterator[str]:
                 )
 
 
+# Columns that scoring adds beside one for each task.
+TAKEN = ("user", "item", "behavior")
+
+
 def _leak_faults(data: dict[str, Any]) -> Iterator[str]:
     """Labels and other systems' scores must not be features."""
     impressions = data.get("impressions")
@@ -171,6 +175,9 @@ def _leak_faults(data: dict[str, Any]) -> Iterator[str]:
     tasks = [named(value) for value in values] if isinstance(values, list) else []
     labels = {str(t.get("column") or t.get("name")) for t in tasks if isinstance(t, dict)}
     references = impressions.get("references") if isinstance(impressions, dict) else None
+    for index, name in enumerate(_names(data, "tasks")):
+        if name in TAKEN:
+            yield f"tasks[{index}].name: scores have a column {name!r} already; choose another"
     for index, name in enumerate(_names(impressions, "context")):
         path = f"impressions.context[{index}].name"
         if name in labels:

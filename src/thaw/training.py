@@ -18,19 +18,17 @@ from thaw.batch import Batch
 from thaw.data import Dataset, Layout
 from thaw.errors import TrainingError
 from thaw.loader import Loader, LoaderOptions
+from thaw.locks import alone
 from thaw.methods import Method, method
 from thaw.metrics import auc
 from thaw.model import Model, build
 from thaw.optim import Optimizers
 from thaw.options import LOSSES, Training
-from thaw.predicting import predict
+from thaw.predicting import device_of, predict
 from thaw.progress import Progress, Quiet
 from thaw.recommender import Recommender
 from thaw.run import State
 from thaw.tables.vocabularies import categorical, dense
-
-TOWER_SEED = 1 << 32
-"""How far the zero-shot tower's seeds are from the ranker's."""
 
 FAR = 1000.0
 """A dense value so many standard deviations from its mean is what made losses explode."""
@@ -48,7 +46,8 @@ def train(
 ) -> Recommender:
     """Train a method until validation stops improving; return the model of the best epoch.
 
-    After a kill at any moment, training with `resume` ends with the same bits as without the kill.
+    After a kill at any moment, training with `resume` ends with the same bits as without the kill:
+    on one machine's processor, with as many threads and the same versions.
 
     Args:
         dataset: the prepared dataset.
@@ -71,10 +70,12 @@ def train(
     folder = Path(out)
     _check_validation(dataset)
     facts = run.describe(dataset, what, options, hides_behavior)
-    run.start(folder, facts, dataset.path / "vocabularies", resume=resume)
-    trainer = Trainer(dataset, what, options, folder, hides_behavior)
-    trainer.fit(progress or Quiet())
-    return Recommender.load(folder, dataset=dataset, ranker=what.factory)
+    folder.mkdir(parents=True, exist_ok=True)
+    taken = TrainingError(f"{folder}: another process is training here; wait for it")
+    with alone(folder / "run.lock", taken):
+        run.start(folder, facts, dataset.path / "vocabularies", resume=resume)
+        Trainer(dataset, what, options, folder, hides_behavior).fit(progress or Quiet())
+    return Recommender.load(folder, dataset=dataset, ranker=what.factory, device=options.device)
 
 
 def train_step(model: Model, batch: Batch, optimizers: Optimizers, seed: int) -> Tensor:
@@ -88,14 +89,15 @@ def train_step(model: Model, batch: Batch, optimizers: Optimizers, seed: int) ->
     losses = rows.new_zeros(len(LOSSES))
 
     if optimizers.tower is not None and inputs.num_old > 0:
-        torch.manual_seed(seed + TOWER_SEED)
+        torch.manual_seed(2 * seed + 1)
         zero_shot = model.zero_shot_losses(inputs)
         optimizers.tower.zero_grad()
         zero_shot.total.backward()  # type: ignore[no-untyped-call]
         optimizers.tower.step()
         losses[1:] = torch.stack(zero_shot[:3]).detach()
 
-    torch.manual_seed(seed)
+    # Seeded anew: what the tower drew leaves the ranker's dropout as it is without a tower.
+    torch.manual_seed(2 * seed)
     output = model.rank(inputs)
     # The mean of Eq. 13's sum: Adam's steps are the same, and batches can be compared.
     ranking = F.binary_cross_entropy_with_logits(output.logits, batch.labels)
@@ -125,7 +127,7 @@ class Trainer:
         hides_behavior: bool,
     ) -> None:
         self.dataset, self.method, self.options, self.folder = dataset, method, options, folder
-        self.device = _device(options.device)
+        self.device = device_of(options.device)
         layout = Layout.build(dataset.schema, dataset.vocabularies, dataset.moments)
         self.model = build(
             method,
@@ -174,6 +176,7 @@ class Trainer:
                 self._check(losses, batch)
                 state.losses.append(losses)
                 state.batch += 1
+                state.rows += batch.size
                 now = time.monotonic()
                 state.seconds, counted = state.seconds + now - counted, now
                 progress.step(step, batch.size, losses)
@@ -195,6 +198,8 @@ class Trainer:
         is_best = state.finish_epoch(facts)
         if is_best:
             facts_of_model = {"epoch": epoch, "validation_auc": value}
+            # Before the checkpoint: a kill between them repeats the epoch. The other way round a
+            # best epoch would stand without its model.
             checkpoint.write(self.folder, "model", self.model.state_dict(), facts_of_model)
         progress.finish_epoch(epoch, facts, is_best=is_best)
         self.save()
@@ -238,12 +243,6 @@ def _check_validation(dataset: Dataset) -> None:
             f"validation: every label of its {len(labels)} rows is the same, so nothing says when "
             "to stop; raise split.validation_share and prepare again"
         )
-
-
-def _device(name: str) -> torch.device:
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    return torch.device(name)
 
 
 def _cause(model: Model, batch: Batch, losses: np.ndarray, dataset: Dataset) -> str:

@@ -62,7 +62,7 @@ def test_an_event_is_its_fields_sum_times_its_action(dataset, embeddings, tables
             vector(dataset, embeddings, "items.category", event["category"])
             + vector(dataset, embeddings, "events.brand", event["brand"])
         )
-        * vector(dataset, embeddings, "events.action", event["action"])
+        * vector(dataset, embeddings, "action", event["action"])
         for event in last
     ]
     np.testing.assert_allclose(inputs.behavior.values.numpy(), expected, rtol=1e-6)

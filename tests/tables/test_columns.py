@@ -9,7 +9,7 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from thaw.tables.columns import Column, typed
+from thaw.tables.columns import DAY, Column, typed
 
 MIDNIGHT = 1_704_067_200_000_000  # 2024-01-01 in microseconds
 
@@ -95,3 +95,10 @@ def test_numbers_are_finite_or_missing() -> None:
 
 def test_a_reason_shows_no_more_than_sixty_characters() -> None:
     assert read(["y" * 1000], "label") == [f"x: '{'y' * 60}' is not 0 or 1"]
+
+
+def test_an_event_dated_by_a_day_is_at_its_end() -> None:
+    last = (MIDNIGHT + DAY) - 1
+    assert read(pa.array([date(2024, 1, 1)]), "event time") == [last]
+    assert read(["2024-01-01", "2024-01-01 00:00:00"], "event time") == [last, MIDNIGHT]
+    assert read(pa.array([date(2024, 1, 1)]), "time") == [MIDNIGHT]

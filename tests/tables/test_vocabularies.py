@@ -31,7 +31,7 @@ def test_events_count_where_a_training_row_could_see_them(dataset: Dataset, tabl
     shared = [categories[row["item"]] for row in train] + [event["category"] for event in events]
     values = dataset.vocabularies.values
     assert values["events.brand"].to_pylist() == vocabulary([event["brand"] for event in events])
-    assert values["events.action"].to_pylist() == vocabulary([event["action"] for event in events])
+    assert values["action"].to_pylist() == vocabulary([event["action"] for event in events])
     assert values["items.category"].to_pylist() == vocabulary(shared)
 
 

@@ -3,6 +3,7 @@
 import dataclasses
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -139,6 +140,19 @@ class _Trained:
     predictions: tuple[Predictions, ...]
     runs: tuple[RunFacts, ...]
 
+    def measures(self, task: int, name: str) -> tuple[Measures, ...]:
+        """A segment's measures, seed by seed."""
+        return self._measured[task, name]
+
+    @cached_property
+    def _measured(self) -> dict[tuple[int, str], tuple[Measures, ...]]:
+        tasks = range(self.predictions[0].labels.shape[1])
+        return {
+            (task, name): tuple(measure(found, name, task) for found in self.predictions)
+            for task in tasks
+            for name in SEGMENTS
+        }
+
 
 def compare(
     dataset: Dataset,
@@ -191,7 +205,11 @@ def _is_base(what: Method) -> bool:
 
 def _with_bases(methods: list[Method]) -> list[Method]:
     """The methods, their bases first: each ranker alone."""
-    bases = {each.factory: each for each in methods if _is_base(each)}
+    own = [each for each in methods if _is_base(each)]
+    bases = {each.factory: each for each in own}
+    if len(bases) < len(own):
+        told = ", ".join(each.name for each in own)
+        raise MethodError(f"methods: of {told}, two are the same ranker alone; leave one out")
     for each in methods:
         bases.setdefault(each.factory, Method(each.ranker_name, each.ranker))
     chosen = [*bases.values(), *(each for each in methods if not _is_base(each))]
@@ -223,6 +241,8 @@ class _Study:
         return self._trained(f"{CEILING} of {base.name}", base, base.name, CEILING)
 
     def _trained(self, name: str, what: Method, base: str | None, kind: str) -> _Trained:
+        # Strict keeps new users out of training, where hiding then changes nothing: train once, ask
+        # twice.
         is_shared = kind == CEILING and self.dataset.schema.strict
         folder = self.out / (what.name if is_shared or kind != CEILING else f"{what.name}-ceiling")
         hides = kind != CEILING
@@ -312,12 +332,12 @@ def _cell(
         name,
         auc=_figure(this, base, ceiling, number, name, "auc"),
         gauc=_figure(this, base, ceiling, number, name, "gauc"),
-        measures=tuple(measure(found, name, number) for found in this.predictions),
+        measures=this.measures(number, name),
     )
 
 
 def _values(line: _Trained, task: int, name: str, metric: Statistic) -> tuple[float, ...]:
-    return tuple(getattr(measure(found, name, task), metric) for found in line.predictions)
+    return tuple(getattr(each, metric) for each in line.measures(task, name))
 
 
 def _figure(

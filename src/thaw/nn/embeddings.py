@@ -78,9 +78,9 @@ def _events(rows: Tensor, batch: Batch) -> Tensor:
     values = rows.index_select(0, batch.events[:, 0])
     for field in batch.events.unbind(1)[1:]:
         values = values + rows.index_select(0, field)
-    if batch.actions is None:
-        return values
-    return values * rows.index_select(0, batch.actions)
+    for action in batch.actions.unbind(1):
+        values = values * rows.index_select(0, action)
+    return values
 
 
 def _offsets(batch: Batch) -> Tensor:

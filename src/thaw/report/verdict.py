@@ -14,6 +14,11 @@ ONE_SEED = (
     "One seed: the tests resample users and speak for these trained models, not for another seed."
 )
 
+SEVERAL_SEEDS = (
+    "The tests compare seeds on the same test users: they speak for other seeds of these methods, "
+    "not for other users."
+)
+
 
 def verdict(comparison: Comparison) -> list[str]:
     """Say whether new users have a gap, which method closes it, and what old users pay.
@@ -39,7 +44,7 @@ def task_verdict(comparison: Comparison, task: str) -> list[str]:
 
 def caveats(comparison: Comparison) -> list[str]:
     """What limits all of the verdict."""
-    return [ONE_SEED] if len(comparison.seeds) == 1 else []
+    return [ONE_SEED if len(comparison.seeds) == 1 else SEVERAL_SEEDS]
 
 
 def _gap(comparison: Comparison, base: Line, task: str) -> str:

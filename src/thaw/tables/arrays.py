@@ -95,8 +95,8 @@ def write_events(con: Any, schema: Schema, folder: Path, times: Path) -> None:
     rows, columns = _encoded(con, schema, "events", con.table("events"), schema.events.fields, None)
     sources = columns[0].sources
     if schema.events.action is not None:
-        rows = encode(con, rows.action, rows, ACTION, "code_action")
-        sources = (*sources, "code_action")
+        rows = encode(con, rows.action, rows, ACTION, "action_code")
+        sources = (*sources, "action_code")
     users = con.table("users").count().to_pyarrow().as_py()
     counts = np.zeros(users + 1, np.int64)
     kept = Column("codes", sources, np.int32)
@@ -107,7 +107,9 @@ def write_events(con: Any, schema: Schema, folder: Path, times: Path) -> None:
         for batch in _batches(ordered.select("user", "time", *sources)):
             sink.write(batch)
             clock.write(batch)
-            counts[1:] += np.bincount(batch.column("user").to_numpy(), minlength=users)
+            user = batch.column("user").to_numpy()
+            found = np.bincount(user - user[0])
+            counts[user[0] + 1 :][: len(found)] += found
     np.save(folder / "offsets.npy", counts.cumsum())
 
 

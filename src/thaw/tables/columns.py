@@ -9,6 +9,7 @@ from ibis.expr import datatypes as dt
 from ibis.expr import types as ir
 
 MICROSECONDS = 1_000_000
+DAY = 86_400 * MICROSECONDS
 # The year 5138. Numbers beyond are milliseconds or finer, which beside a table in seconds would let
 # every event lie before every impression, unseen.
 LAST_SECOND = 1e11
@@ -25,7 +26,8 @@ class Column:
 
     Attributes:
         name: the source's column.
-        role: 'key' (a text, required), 'text' (a text or missing), 'time', 'label' (0 or 1),
+        role: 'key' (a text, required), 'text' (a text or missing), 'time', 'event time' (a date
+            alone is its end), 'label' (0 or 1),
             'number' (finite or missing), 'flag' (0 or 1, as a split or user rule has them).
         target: its name in the typed table.
     """
@@ -66,7 +68,7 @@ def as_number(value: ir.Value) -> ir.FloatingValue:
 
 
 def as_time(value: ir.Value) -> ir.IntegerValue:
-    """Microseconds since 1970; numbers are taken as seconds."""
+    """Microseconds since 1970; numbers are taken as seconds, a date as its first moment."""
     kind = value.type()
     if kind.is_timestamp() or kind.is_date():
         return epoch_us(value.cast("timestamp"))
@@ -80,6 +82,17 @@ def as_time(value: ir.Value) -> ir.IntegerValue:
     return ibis.ifelse(seconds.isnull(), moment, number)
 
 
+def as_event_time(value: ir.Value) -> ir.IntegerValue:
+    """As a time, but a date as its last moment: an event of that day may be later than any row."""
+    kind = value.type()
+    if kind.is_date():
+        return as_time(value) + (DAY - 1)
+    if not kind.is_string():
+        return as_time(value)
+    is_date = value.re_search(r"^\s*\d+-\d+-\d+\s*$")
+    return as_time(value) + ibis.ifelse(is_date, DAY - 1, 0)
+
+
 def as_label(value: ir.Value) -> ir.IntegerValue:
     """0 or 1, or null."""
     number = value.cast("int8") if value.type().is_boolean() else value.try_cast("float64")
@@ -90,14 +103,16 @@ _READ = {
     "key": as_text,
     "text": as_text,
     "time": as_time,
+    "event time": as_event_time,
     "label": as_label,
     "flag": as_label,
     "number": as_number,
 }
+_NO_TIME = "is neither a timestamp nor a number of seconds (milliseconds are to be divided by 1000)"
 _RULES = {
     "key": "is missing",
-    "time": "is neither a timestamp nor a number of seconds "
-    "(milliseconds are to be divided by 1000)",
+    "time": _NO_TIME,
+    "event time": _NO_TIME,
     "label": "is not 0 or 1",
     "flag": "is not 0 or 1",
     "number": "is no finite number",

@@ -105,6 +105,7 @@ def _choose(con: Any, schema: Schema) -> None:
     if isinstance(rule, ColumnRule):
         hidden = users.hidden.to_pyarrow().to_numpy(zero_copy_only=False).astype(bool)
     elif not isinstance(rule, NaturalRule):
+        # Sorted, for the draw must follow from the seed and not from an order of DuckDB's.
         shown = con.table("impressions").select("user").distinct().order_by("user")
         candidates = shown.user.to_pyarrow().to_numpy()
         hidden[_draw(candidates, rule.share, rule.seed)] = True

@@ -8,14 +8,18 @@ from typing import Any
 
 import duckdb
 import ibis
+import numpy as np
 import pyarrow as pa
 from ibis import _
 from ibis.expr import types as ir
 
 from thaw.errors import DataError
 from thaw.schema import ColumnRule, ColumnSplit, Field, Schema
-from thaw.tables.columns import Column, reject, typed
+from thaw.tables.columns import DAY, Column, reject, typed
 from thaw.tables.sources import TABLES, parts
+
+AGES = 10 * 365 * DAY
+"""So far apart, events and impressions are not of one log."""
 
 Derive = Callable[[str, ir.Table], ir.Table]
 """What a known data set adds to its raw tables: (table's name, rows) to rows."""
@@ -42,6 +46,29 @@ def stage(con: Any, inputs: Inputs) -> None:
     ))  # fmt: skip
     counts = {name: _stage_table(con, inputs, name) for name in TABLES}
     con.create_table("read", pa.table({"table": list(counts), "rows": list(counts.values())}))
+    _check_clocks(con)
+
+
+def _check_clocks(con: Any) -> None:
+    """Refuse events and impressions that are ages apart: their times are in different units."""
+    spans = {}
+    for name in ("impressions", "events"):
+        found = con.table(name).aggregate(first=_.time.min(), last=_.time.max()).to_pyarrow()
+        spans[name] = found.to_pylist()[0]
+    shown, done = spans["impressions"], spans["events"]
+    if shown["first"] is None or done["first"] is None:
+        return
+    apart = max(shown["first"] - done["last"], done["first"] - shown["last"])
+    if apart > AGES:
+        told = " and ".join(
+            f"{name} from {_date(span['first'])} to {_date(span['last'])}"
+            for name, span in spans.items()
+        )
+        raise DataError(f"times: {told}; one of the two columns is in another unit")
+
+
+def _date(time: int) -> str:
+    return str(np.datetime64(time, "us").astype("datetime64[D]"))
 
 
 def columns(schema: Schema, name: str) -> list[Column]:
@@ -70,7 +97,7 @@ def columns(schema: Schema, name: str) -> list[Column]:
 
 def _event_columns(schema: Schema) -> list[Column]:
     events = schema.events
-    result = [Column(events.user, "key", "user"), Column(events.time, "time", "time")]
+    result = [Column(events.user, "key", "user"), Column(events.time, "event time", "time")]
     if events.item is not None:
         result.append(Column(events.item, "key", "item"))
     else:

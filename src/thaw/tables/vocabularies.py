@@ -12,7 +12,8 @@ from thaw.schema import Field, Schema
 MISSING, UNKNOWN, FIRST = 0, 1, 2
 """The ids of a missing value, of a value outside the vocabulary, and of the first value in it."""
 
-ACTION = "events.action"
+ACTION = "action"
+"""The vocabulary of actions; a field's has its table's name and a dot before it."""
 
 
 def categorical(fields: tuple[Field, ...]) -> list[Field]:
