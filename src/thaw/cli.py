@@ -309,7 +309,7 @@ def _dataset(
     what: str, prepared: Path, data: Path | None, new_users: str | None, memory: str, limit: float
 ) -> Dataset:
     """Open what is prepared, or prepare it."""
-    if (Path(what) / "manifest.json").exists():
+    if what not in KNOWN and (Path(what) / "manifest.json").exists():
         if new_users is not None:
             raise DataError(f"{what} is prepared already; give --new-users to 'thaw prepare'")
         return Dataset.open(what)
