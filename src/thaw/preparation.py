@@ -132,6 +132,7 @@ def _engine(folder: Path, memory: str) -> Iterator[Any]:
     con = ibis.duckdb.connect(
         folder / "stage.duckdb", memory_limit=f"{limit >> 20}MiB", temp_directory=str(folder)
     )
+    con.raw_sql("SET enable_progress_bar = false")  # it would be printed amid our own output
     try:
         yield con
     finally:
