@@ -23,7 +23,7 @@ def test_what_is_no_dataset_is_told(tmp_path: Path, dataset: Dataset) -> None:
             Dataset.open(path)
     copy = shutil.copytree(dataset.path, tmp_path / "copy")
     (copy / "manifest.json").write_text(json.dumps({"format": 99}))
-    with pytest.raises(DataError, match="format 99, this thaw reads 1; prepare it again"):
+    with pytest.raises(DataError, match="format 99, this thaw reads 2; prepare it again"):
         Dataset.open(copy)
 
 

@@ -261,7 +261,8 @@ def demo_command(
         raise DataError(
             f"{out} holds a demo with {len(dataset.users):,} users; choose another --out"
         )
-    options = Training(max_events=50, max_epochs=8)
+    # A small world has few steps an epoch: a larger rate reaches the end in a demo's time.
+    options = Training(max_events=50, learning_rate=4e-3)
     result = compare(
         dataset,
         ["base-dnn", "mail-base"],

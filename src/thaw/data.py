@@ -18,7 +18,7 @@ from thaw.tables.arrays import load, read_arrow
 from thaw.tables.rules import SPLITS
 from thaw.tables.vocabularies import ACTION, FIRST, MISSING, UNKNOWN, categorical, dense
 
-FORMAT = 1
+FORMAT = 2
 
 
 @dataclass(frozen=True)
