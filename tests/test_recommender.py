@@ -191,7 +191,7 @@ def test_odd_events_do_not_make_it_fail(model):
     ]
     scores = model.score(["u00", 7, None], ["i00"], events=events)
     assert np.isfinite(clicks(scores)).all()
-    assert scores["behavior"].to_pylist() == ["real", "real", "virtual"]
+    assert scores["behavior"].to_pylist() == ["virtual", "real", "virtual"]
 
 
 @pytest.mark.parametrize("make", [pd.DataFrame, pl.DataFrame, pa.Table.from_pylist, list])
