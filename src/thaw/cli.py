@@ -239,7 +239,7 @@ def demo_command(
     out: Annotated[Path, typer.Option(help="A folder for everything that the demo makes.")] = Path(
         "demo"
     ),
-    users: Annotated[int, typer.Option(min=500, help="Users of the simulated world.")] = 3000,
+    users: Annotated[int, typer.Option(min=500, help="Users of the simulated world.")] = 2000,
 ) -> None:
     """Go the whole way on a simulated world.
 
