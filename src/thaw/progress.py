@@ -94,10 +94,11 @@ class Terminal:
     def finish_epoch(self, epoch: int, facts: dict[str, float], *, is_best: bool) -> None:
         """Leave a line."""
         best = "  (best so far)" if is_best else ""
-        self.console.print(
+        line = (
             f"{self.title}: epoch {epoch + 1}  loss {facts['ranking']:.4f}  "
-            f"validation AUC {facts['validation_auc']:.4f}{best}", highlight=False,
-        )  # fmt: skip
+            f"validation AUC {facts['validation_auc']:.4f}{best}"
+        )
+        self.console.print(line, highlight=False, soft_wrap=True)
 
 
 class TensorBoard:
