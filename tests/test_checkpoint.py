@@ -115,7 +115,7 @@ def test_a_full_disk_leaves_the_former_one(tmp_path, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(checkpoint, "save_file", full)
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(TrainingError, match="No space left"):
         write(tmp_path, 2)
     assert number_of(checkpoint.read(tmp_path, "checkpoint")) == 1
 
@@ -132,3 +132,9 @@ def test_tensors_that_are_views_are_written(tmp_path):
     table = torch.arange(12.0).view(3, 4)
     checkpoint.write(tmp_path, "model", {"t": table.T}, {})
     assert torch.equal(checkpoint.read(tmp_path, "model")[0]["t"], table.T)
+
+
+def test_what_can_not_be_written_is_one_error(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(TrainingError, match="no model could be written"):
+        checkpoint.write(tmp_path / "file", "model", {"x": torch.zeros(1)}, {})

@@ -266,3 +266,16 @@ def test_a_loaded_model_gives_the_same_scores(model, folder, dataset):
 def test_a_folder_without_a_run_is_told(tmp_path):
     with pytest.raises(TrainingError, match="no run here; make one with 'thaw train'"):
         thaw.Recommender.load(tmp_path)
+
+
+def test_what_a_row_leaves_out_is_looked_up_for_that_row(model):
+    alone = clicks(model.score([{"user_id": "u00"}], ["i00"]))
+    beside = model.score(
+        [{"user_id": "u00"}, {"user_id": "new", "city": "Oslo", "age": 5}], ["i00"]
+    )
+    assert clicks(beside)[0] == pytest.approx(alone[0])
+
+
+def test_one_dict_is_one_row(model):
+    found = model.score({"user_id": "u00"}, ["i00", "i01"])
+    assert found["user"].to_pylist() == ["u00", "u00"]

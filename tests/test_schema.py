@@ -141,3 +141,11 @@ def test_another_rule_for_new_users(schema: Schema) -> None:
     assert strict.model_copy(update={"new_users": schema.new_users}) == schema
     with pytest.raises(SchemaError, match=r"new_users.rule: 'none' is none of"):
         schema.with_new_users("none")
+
+
+def test_another_rule_keeps_share_and_seed() -> None:
+    schema = make_schema(new_users={"rule": "paper", "share": 0.3, "seed": 7})
+    strict = schema.with_new_users("strict")
+    assert (strict.new_users.share, strict.new_users.seed) == (0.3, 7)
+    assert schema.with_new_users("strict", share=0.1).new_users.share == 0.1
+    assert schema.with_new_users("natural").new_users.rule == "natural"

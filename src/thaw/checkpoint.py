@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -16,7 +17,21 @@ TENSORS, FACTS = "tensors.safetensors", "facts.json"
 
 
 def write(folder: Path, name: str, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
-    """Write '<name>-<number>' whole or not at all, then remove those with lower numbers."""
+    """Write '<name>-<number>' whole or not at all, then remove those with lower numbers.
+
+    Raises:
+        TrainingError: when it can't be written, such as on a full disk; the former one stays.
+    """
+    try:
+        _write(folder, name, tensors, facts)
+    except (OSError, SafetensorError) as error:
+        shutil.rmtree(folder / f".{name}.partial", ignore_errors=True)
+        raise TrainingError(f"{folder}: no {name} could be written ({error})") from error
+
+
+def _write(
+    folder: Path, name: str, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]
+) -> None:
     others = sorted(folder.glob(f"{name}-*"))
     number = int(others[-1].name.rsplit("-", 1)[1]) + 1 if others else 0
     aside = folder / f".{name}.partial"

@@ -6,6 +6,7 @@ import numpy as np
 import torch
 
 from thaw.data import Dataset, Layout
+from thaw.errors import TrainingError
 from thaw.loader import Loader, LoaderOptions
 from thaw.model import Model
 
@@ -64,7 +65,13 @@ def predict(
 
 
 def device_of(name: str) -> torch.device:
-    """Return the device of a name; 'auto' is a GPU where there is one."""
+    """Return the device of a name; 'auto' is a GPU where there is one.
+
+    Raises:
+        TrainingError: when a GPU is asked for and there is none that PyTorch can use.
+    """
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
+    if name.startswith("cuda") and not torch.cuda.is_available():
+        raise TrainingError(f"device (={name!r}): no GPU here that PyTorch can use; take 'cpu'")
     return torch.device(name)

@@ -57,6 +57,8 @@ def prepare(
         SchemaError: when the YAML has faults.
         DataError: when files or columns are missing, too many rows are rejects, or `out` exists.
     """
+    if not 0 <= max_rejects <= 1:
+        raise DataError(f"max_rejects (={max_rejects}) must be a share in [0, 1]")
     inputs = _inputs(schema, new_users, tables, data)
     schema = inputs.schema
     target = Path(out if out is not None else f"{schema.name}-prepared")

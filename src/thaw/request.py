@@ -83,14 +83,17 @@ class Reader:
             if name in values.column_names:
                 vocabulary = self.schema.vocabulary(table, field)
                 codes[:, index] = self.vocabularies.encode(vocabulary, values.column(name))
-            elif stored is not None:
-                codes[:, index] = np.where(place >= 0, stored.codes[place, index], MISSING)
+            if stored is not None:
+                is_filled = _is_left_out(given, field.name, rows) & (place >= 0)
+                codes[:, index] = np.where(is_filled, stored.codes[place, index], codes[:, index])
         for index, field in enumerate(dense(fields)):
             name = f"field_{field.name}"
             if name in values.column_names:
                 numbers[:, index] = values.column(name).to_numpy()
-            elif stored is not None:
-                numbers[:, index] = np.where(place >= 0, stored.dense[place, index], np.nan)
+            if stored is not None:
+                is_filled = _is_left_out(given, field.name, rows) & (place >= 0)
+                stored_numbers = stored.dense[place, index]
+                numbers[:, index] = np.where(is_filled, stored_numbers, numbers[:, index])
         return Entities(keys, codes, _near(numbers, getattr(self.moments, table)))
 
     def events(self, given: object | None, keys: pa.ChunkedArray) -> Events:
@@ -196,8 +199,24 @@ class Reader:
             self._engine.drop_table(name, force=True)
 
 
+def _is_left_out(given: object, name: str, rows: pa.Table) -> np.ndarray:
+    """[N] bool, the rows that say nothing of a column: in a list of dicts each for itself."""
+    if isinstance(given, Sequence) and not isinstance(given, str | bytes):
+        return np.array([not isinstance(row, Mapping) or name not in row for row in given], bool)
+    return np.full(len(rows), name not in rows.column_names)
+
+
+def _is_record(given: object) -> bool:
+    """Whether a mapping is one row, not a table of columns."""
+    return isinstance(given, Mapping) and not any(
+        hasattr(value, "__len__") and not isinstance(value, str | bytes) for value in given.values()
+    )
+
+
 def _arrow(name: str, given: object, needed: list[str]) -> pa.Table:
     """The rows of a request as an Arrow table with the columns that it needs, the key first."""
+    if _is_record(given):
+        given = [given]
     if isinstance(given, Sequence) and not isinstance(given, str | bytes):
         records = [value if isinstance(value, Mapping) else {needed[0]: value} for value in given]
         names = dict.fromkeys(name for record in records for name in record)

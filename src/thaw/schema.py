@@ -308,10 +308,12 @@ class Schema(Declaration):
             raise SchemaError(error.faults, str(path)) from None
 
     def with_new_users(self, rule: str, **options: Any) -> "Schema":
-        """A copy with another rule for who is new.
+        """A copy with another rule for who is new; share and seed stay where both rules have them.
 
         Raises:
             SchemaError: for an unknown rule or option.
         """
         plain = self.model_dump(exclude_unset=True)
+        if rule in ("paper", "strict") and isinstance(self.new_users, PaperRule | StrictRule):
+            options = {"share": self.new_users.share, "seed": self.new_users.seed, **options}
         return Schema.model_validate(plain | {"new_users": {"rule": rule, **options}})

@@ -68,6 +68,7 @@ def train(
     what = method(how) if isinstance(how, str) else how
     options = options or Training()
     folder = Path(out)
+    device_of(options.device)  # an error before the folder is made
     _check_validation(dataset)
     facts = run.describe(dataset, what, options, hides_behavior)
     folder.mkdir(parents=True, exist_ok=True)
