@@ -3,6 +3,7 @@
 from io import StringIO
 
 import numpy as np
+import pytest
 from rich.console import Console
 
 from thaw.progress import Quiet, Terminal
@@ -33,8 +34,9 @@ def test_a_bar_shows_losses_and_speed_while_a_step_is_taken() -> None:
     assert "4/5" in text
 
 
-def test_quiet_shows_nothing() -> None:
+def test_quiet_shows_nothing(capsys: pytest.CaptureFixture[str]) -> None:
     with Quiet() as progress:
         progress.start_epoch(0, 0, 1)
         progress.step(0, 1, np.zeros(4, np.float32))
         progress.finish_epoch(0, FACTS, is_best=False)
+    assert capsys.readouterr() == ("", "")

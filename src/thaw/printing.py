@@ -16,7 +16,7 @@ from thaw.experiments.compare import Comparison
 from thaw.recommender import Recommender
 from thaw.report.facts import data_facts
 from thaw.report.html import write_html
-from thaw.report.plain import comparison_json
+from thaw.report.plain import comparison_json, without_nan
 from thaw.report.terminal import print_comparison
 
 
@@ -80,7 +80,7 @@ def show_table(title: str, rows: list[dict[str, Any]]) -> None:
 
 def show_json(value: object) -> None:
     """Print JSON; what is undefined is null."""
-    typer.echo(json.dumps(_without_nan(value), indent=1))
+    typer.echo(json.dumps(without_nan(value), indent=1))
 
 
 def _show(facts: dict[str, Any], as_json: bool) -> None:
@@ -110,11 +110,3 @@ def _text(value: Any) -> str:
             "-" if math.isnan(value) else f"{value:.4f}" if abs(value) < 1000 else f"{value:,.0f}"
         )
     return str(value)
-
-
-def _without_nan(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {name: _without_nan(each) for name, each in value.items()}
-    if isinstance(value, list | tuple):
-        return [_without_nan(each) for each in value]
-    return None if isinstance(value, float) and math.isnan(value) else value

@@ -11,7 +11,7 @@ from thaw.run import RunFacts
 
 def comparison_json(comparison: Comparison) -> dict[str, Any]:
     """Return all that a comparison found, ready for `json.dumps`; NaN and infinity are None."""
-    plain: dict[str, Any] = _plain({
+    plain: dict[str, Any] = without_nan({
         "dataset": comparison.dataset,
         "rule": comparison.rule,
         "seeds": comparison.seeds,
@@ -86,11 +86,12 @@ def _run(run: RunFacts) -> dict[str, Any]:
     }
 
 
-def _plain(value: Any) -> Any:
+def without_nan(value: Any) -> Any:
+    """The value with null in the place of every number that is none, for JSON."""
     if isinstance(value, dict):
-        return {key: _plain(each) for key, each in value.items()}
+        return {key: without_nan(each) for key, each in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(each) for each in value]
+        return [without_nan(each) for each in value]
     if isinstance(value, float):  # NumPy's float64 is one of these
         return float(value) if math.isfinite(value) else None
     return value
