@@ -152,33 +152,48 @@ class Recommender:
         num_users, num_items = len(given_users), len(given_items)
         user = np.repeat(np.arange(num_users), num_items)
         item = np.tile(np.arange(num_items), num_users)
-        codes, values = reader.context(context or {})
-        assembler = Assembler(tables, self._layout, max_events=self.model.max_events)
-        probabilities = np.zeros((len(user), len(schema.tasks)), np.float32)
-        count = behavior.offsets[1:] - behavior.offsets[:-1]
-        for low in range(0, len(user), BATCH):
-            part = slice(low, low + BATCH)
-            size = len(user[part])
-            rows = Rows(
-                user=user[part],
-                item=item[part],
-                pointer=count[user[part]],
-                hidden=np.zeros(size, bool),
-                codes=np.repeat(codes, size, axis=0),
-                dense=np.repeat(values, size, axis=0),
-                labels=np.zeros((size, len(schema.tasks)), np.float32),
-            )
-            with torch.inference_mode():
-                batch = assembler.batch(rows).to(self.model.embeddings.table.device)
-                probabilities[part] = self.model(batch).cpu().numpy()
+        counts = np.diff(behavior.offsets)
+        probabilities = self._probabilities(
+            tables, user, item, counts, reader.context(context or {})
+        )
         fallback = NONE if self.model.tower is None else VIRTUAL
         tasks = {task.name: probabilities[:, index] for index, task in enumerate(schema.tasks)}
         return pa.table({
             "user": given_users.keys.take(pa.array(user)),
             "item": given_items.keys.take(pa.array(item)),
             **tasks,
-            "behavior": np.where(count[user] > 0, REAL, fallback),
+            "behavior": np.where(counts[user] > 0, REAL, fallback),
         })  # fmt: skip
+
+    def _probabilities(
+        self,
+        tables: _Tables,
+        user: np.ndarray,
+        item: np.ndarray,
+        counts: np.ndarray,
+        context: tuple[np.ndarray, np.ndarray],
+    ) -> np.ndarray:
+        """[N, tasks] of N pairs, a batch at a time; users have `counts` [U] events each."""
+        tasks = len(self.schema.tasks)
+        assembler = Assembler(tables, self._layout, max_events=self.model.max_events)
+        found = np.zeros((len(user), tasks), np.float32)
+        for low in range(0, len(user), BATCH):
+            part = slice(low, low + BATCH)
+            size = len(user[part])
+            codes, values = (np.repeat(each, size, axis=0) for each in context)
+            rows = Rows(
+                user=user[part],
+                item=item[part],
+                pointer=counts[user[part]],
+                hidden=np.zeros(size, bool),
+                codes=codes,
+                dense=values,
+                labels=np.zeros((size, tasks), np.float32),
+            )
+            with torch.inference_mode():
+                batch = assembler.batch(rows).to(self.model.embeddings.table.device)
+                found[part] = self.model(batch).cpu().numpy()
+        return found
 
     def __repr__(self) -> str:
         method, epoch = self.facts["method"]["name"], self.facts["best"]["epoch"] + 1
