@@ -1,4 +1,4 @@
-"""Intervals and tests: SciPy's values, hand arithmetic, laws of resampling, and what is NaN."""
+"""Intervals and tests over seeds: SciPy's values, hand arithmetic, and what is NaN."""
 
 import math
 
@@ -6,37 +6,18 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from thaw.metrics import auc, gauc
 from thaw.statistics import (
-    _prepare,
+    Interval,
+    PairedTest,
     paired_test,
-    paired_user_bootstrap,
+    ratio_interval,
     seed_interval,
-    user_bootstrap,
+    stricter,
+    wider,
 )
 
 BASE = [0.60, 0.62, 0.61, 0.59]
 METHOD = [0.63, 0.64, 0.66, 0.60]
-
-
-def random_rows(num_rows=1500, num_users=60):
-    """Labels, scores with ties that tell something, and users with gaps between their ids."""
-    rng = np.random.default_rng(3)
-    labels = rng.integers(0, 2, num_rows)
-    scores = np.round(labels * 0.5 + rng.normal(size=num_rows), 1)
-    return labels, scores, 10 * rng.integers(-5, num_users - 5, num_rows)
-
-
-def repeated(labels, scores, users, counts):
-    """The rows as a resample has them: users as often as counted, each time as another user."""
-    parts = [[], [], []]
-    for user, count in zip(np.unique(users), counts, strict=True):
-        for _ in range(count):
-            rows = users == user
-            parts[0].append(labels[rows])
-            parts[1].append(scores[rows])
-            parts[2].append(np.full(rows.sum(), len(parts[2])))
-    return [np.concatenate(part) for part in parts]
 
 
 def is_impossible(result):
@@ -113,112 +94,64 @@ class TestPairedTest:
             paired_test(BASE, METHOD[:3])
 
 
-class TestUserBootstrap:
-    @pytest.mark.parametrize("statistic", ["auc", "gauc"])
-    def test_counting_users_equals_repeating_their_rows(self, statistic):
-        rows = random_rows()
-        metric = _prepare(statistic, *rows, "positives")
-        counts = np.random.default_rng(0).integers(0, 4, metric.num_users)
-        counts[0] = 300  # more than a byte holds
-        labels, scores, users = repeated(*rows, counts)
-        by_gauc = gauc(labels, scores, users, weights="positives").value
-        expected = auc(labels, scores) if statistic == "auc" else by_gauc
-        assert metric.at(counts) == pytest.approx(expected, abs=1e-12)
+class TestRatioInterval:
+    def test_by_hand(self):
+        # t is 12.706 for one degree of freedom; both means have a variance of 0.5 * 0.02 ** 2 / 2.
+        result = ratio_interval([0.49, 0.51], [1.01, 0.99])
+        t2, var, cov = 12.7062047**2, 0.0001, -0.0001
+        square, half = 1 - t2 * var, 0.5 - t2 * cov
+        root = math.sqrt(half**2 - square * (0.25 - t2 * var))
+        assert result.mean == pytest.approx(0.5)
+        bounds = ((half - root) / square, (half + root) / square)
+        assert (result.low, result.high) == pytest.approx(bounds)
 
-    def test_mean_is_the_metric_within_its_bounds(self):
-        rows = random_rows()
-        by_auc, by_gauc = user_bootstrap(*rows), user_bootstrap(*rows, "gauc", weights="uniform")
-        assert by_auc.mean == auc(*rows[:2])
-        assert by_gauc.mean == pytest.approx(gauc(*rows, weights="uniform").value, abs=1e-12)
-        for interval in (by_auc, by_gauc):
-            assert interval.low < interval.mean < interval.high
+    def test_of_a_known_denominator_is_the_interval_of_the_mean(self):
+        expected = seed_interval(np.array(METHOD) / 2)
+        result = ratio_interval(METHOD, [2, 2, 2, 2])
+        assert (result.mean, result.low, result.high) == pytest.approx(
+            (expected.mean, expected.low, expected.high)
+        )
 
-    def test_width_is_that_of_a_mean_over_users(self):
-        # Each user has one pair, won or lost: GAUC is a mean of 400 coins, of standard error 1/40.
-        users = np.repeat(np.arange(400), 2)
-        scores = np.where(users % 2, 1, -1) * np.tile([1, 0], 400)
-        result = user_bootstrap(np.tile([1, 0], 400), scores, users, "gauc", replicates=1000)
-        assert result.mean == 0.5
-        assert result.high - result.low == pytest.approx(2 * 1.96 / 40, rel=0.1)
+    def test_a_bound_is_the_ratio_that_a_test_just_refuses(self):
+        denominators = [1.0, 1.1, 0.9, 1.05]
+        result = ratio_interval(METHOD, denominators)
+        for bound in (result.low, result.high):
+            test = paired_test(bound * np.array(denominators), METHOD)
+            assert test.p_value == pytest.approx(0.05)
 
-    def test_same_seed_same_bounds_whatever_the_order_of_rows(self):
-        rows = random_rows()
-        result = user_bootstrap(*rows, seed=4)
-        assert user_bootstrap(*(column[::-1] for column in rows), seed=4) == result
-        assert user_bootstrap(*rows, seed=5) != result
-
-    def test_higher_level_is_wider(self):
-        narrow, wide = (user_bootstrap(*random_rows(), level=level) for level in (0.5, 0.99))
-        assert wide.low < narrow.low < narrow.high < wide.high
+    def test_covers_the_true_ratio_as_often_as_it_says(self):
+        rng = np.random.default_rng(0)
+        hits = 0
+        for _ in range(2000):
+            low, high = rng.normal([0.3, 1.0], [0.1, 0.1], (3, 2)).T
+            result = ratio_interval(low, high)
+            hits += bool(result.low <= 0.3 <= result.high) or math.isnan(result.low)
+        assert hits / 2000 == pytest.approx(0.95, abs=0.015)
 
     @pytest.mark.parametrize(
-        ("users", "statistic"),
-        [([5, 5, 5, 5], "auc"), ([5, 5, 6, 7], "gauc"), ([5, 6, 7, 8], "auc")],
-        ids=["one user", "one user with both classes", "a class missing from many resamples"],
+        ("numerators", "denominators"),
+        [([0.1], [0.2]), ([0.1, math.nan], [0.2, 0.3]), ([0.1, 0.2], [-0.1, 0.2]), ([], [])],
+        ids=["one seed", "undefined", "a denominator like zero", "no seed"],
     )
-    def test_has_no_bounds_for_too_few_users(self, users, statistic):
-        result = user_bootstrap([0, 1, 0, 0], [0.1, 0.2, 0.3, 0.1], users, statistic)
-        assert result.mean == (1 if statistic == "gauc" else 2 / 3)
-        assert math.isnan(result.low)
-        assert math.isnan(result.high)
-
-    def test_of_nothing_is_nan(self):
-        result = user_bootstrap([], [], [])
+    def test_is_nan_if_unknown(self, numerators, denominators):
+        result = ratio_interval(numerators, denominators)
         assert all(map(math.isnan, (result.mean, result.low, result.high)))
 
-    def test_refuses_what_it_cannot_do(self):
-        rows = random_rows()
-        with pytest.raises(ValueError, match=r"`replicates` \(=39\) must be at least 40 for a"):
-            user_bootstrap(*rows, replicates=39)
-        with pytest.raises(ValueError, match=r"`statistic` \(='mrr'\) must be one of 'auc', 'gau"):
-            user_bootstrap(*rows, "mrr")
-        with pytest.raises(ValueError, match=r"`level` \(=1\) must be between 0 and 1"):
-            user_bootstrap(*rows, level=1)
+    def test_refuses_other_seeds(self):
+        with pytest.raises(ValueError, match="`numerators` has 4 values and `denominators` has 3"):
+            ratio_interval(BASE, METHOD[:3])
 
 
-class TestPairedUserBootstrap:
-    @pytest.mark.parametrize("statistic", ["auc", "gauc"])
-    def test_sees_a_better_method(self, statistic):
-        labels, scores, users = random_rows()
-        result = paired_user_bootstrap(labels, scores, scores + 0.3 * labels, users, statistic)
-        assert 0 < result.low < result.difference < result.high
-        assert result.p_value == pytest.approx(2 / 201)
-        assert result.n == 60
+class TestReadAsOne:
+    def test_the_stricter_test_is_the_weakest_evidence(self):
+        found = stricter(PairedTest(0.1, 0.05, 0.15, 0.01, 5), PairedTest(0.1, -0.1, 0.12, 0.3, 90))
+        assert found == PairedTest(0.1, -0.1, 0.15, 0.3, 5)
 
-    def test_sees_none_in_noise(self):
-        labels, scores, users = random_rows()
-        noise = np.random.default_rng(7).normal(0, 0.1, scores.size)
-        result = paired_user_bootstrap(labels, scores, scores + noise, users)
-        assert result.low < 0 < result.high
-        assert 0.05 < result.p_value <= 1
+    def test_an_impossible_test_makes_both_impossible(self):
+        known = PairedTest(0.1, 0.05, 0.15, 0.01, 5)
+        unknown = PairedTest(0.1, math.nan, math.nan, math.nan, 5)
+        assert is_impossible(stricter(known, unknown))
+        assert is_impossible(stricter(unknown, known))
 
-    def test_swapped_is_the_same_but_for_the_sign(self):
-        labels, scores, users = random_rows()
-        other = scores + np.random.default_rng(7).normal(0, 1, scores.size)
-        result = paired_user_bootstrap(labels, scores, other, users)
-        swapped = paired_user_bootstrap(labels, other, scores, users)
-        assert swapped.difference == -result.difference
-        assert swapped.p_value == result.p_value
-        assert (swapped.low, swapped.high) == pytest.approx((-result.high, -result.low))
-
-    def test_what_both_share_cancels(self):
-        labels, scores, users = random_rows()
-        paired = paired_user_bootstrap(labels, scores, scores + 0.01 * labels, users)
-        alone = user_bootstrap(labels, scores, users)
-        assert paired.high - paired.low < 0.5 * (alone.high - alone.low)
-
-    def test_of_scores_in_the_same_order_is_impossible(self):
-        labels, scores, users = random_rows()
-        result = paired_user_bootstrap(labels, scores, 2 * scores, users)
-        assert result.difference == 0
-        assert is_impossible(result)
-
-    def test_of_one_user_is_impossible(self):
-        result = paired_user_bootstrap([0, 1, 1], [0.3, 0.2, 0.5], [0.1, 0.2, 0.5], [4, 4, 4])
-        assert result.difference == 0.5
-        assert is_impossible(result)
-        assert result.n == 1
-
-    def test_names_the_scores_it_refuses(self):
-        with pytest.raises(ValueError, match="`scores_method` is nan at position 1"):
-            paired_user_bootstrap([0, 1], [0.1, 0.2], [0.1, math.nan], [1, 2])
+    def test_the_wider_interval_holds_both(self):
+        assert wider(Interval(0.5, 0.4, 0.6), Interval(0.5, 0.45, 0.7)) == Interval(0.5, 0.4, 0.7)

@@ -3,7 +3,8 @@
 from thaw.data import Dataset
 from thaw.datasets import KNOWN
 from thaw.errors import DataError, MethodError, SchemaError, ThawError, TrainingError
-from thaw.experiments.compare import Comparison, compare
+from thaw.experiments.compare import compare
+from thaw.experiments.comparison import Comparison
 from thaw.methods import MAIL, Method
 from thaw.nn.inputs import Behavior, Inputs, InputShape
 from thaw.options import Training

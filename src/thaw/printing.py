@@ -12,7 +12,7 @@ from rich.console import Console, JustifyMethod
 from rich.table import Table
 
 from thaw.data import Dataset
-from thaw.experiments.compare import Comparison
+from thaw.experiments.comparison import Comparison
 from thaw.recommender import Recommender
 from thaw.report.facts import data_facts
 from thaw.report.html import write_html

@@ -94,7 +94,7 @@ def test_figures_compare_with_the_base(result):
     assert line.interval == statistics.seed_interval(line.values)
     means = np.mean(base.values), np.mean(line.values)
     assert line.improvement == pytest.approx(metrics.relative_improvement(*means))
-    assert line.test == statistics.paired_test(base.values, line.values)
+    assert line.over_seeds == statistics.paired_test(base.values, line.values)
 
 
 def test_runs_are_those_of_the_folders(result, folder):
@@ -174,8 +174,9 @@ def test_the_natural_rule_has_no_ceiling_and_one_seed_resamples_users(tmp_path):
     assert [line.kind for line in result.lines] == ["method", "method", "reference"]
     figure = result.lines[1].cell("click", "old").auc
     assert figure.interval.low <= figure.values[0] <= figure.interval.high
-    assert np.isnan(figure.gap_closed)
-    assert figure.test is not None
+    assert np.isnan(figure.gap_closed.mean)
+    assert figure.over_seeds is None
+    assert figure.test == figure.over_users
     assert not result.has_gap(result.lines[1], "click", "auc")
 
 

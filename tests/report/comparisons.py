@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from thaw.experiments.compare import Cell, Comparison, Figure, Line
+from thaw.experiments.comparison import Cell, Comparison, Figure, Line
 from thaw.experiments.measures import Measures
 from thaw.options import Training
 from thaw.run import RunFacts
@@ -19,10 +19,11 @@ def figure(
     """A figure with an interval of ±0.002; without a p-value it was compared with nothing."""
     interval = Interval(mean, mean - 0.002, mean + 0.002)
     if p is None:
-        return Figure((mean,) * seeds, interval, NAN, None, NAN)
+        return Figure((mean,) * seeds, interval)
     test = PairedTest(difference, difference - 0.003, difference + 0.003, p, seeds)
     improvement = 100 * difference / (mean - difference)
-    return Figure((mean,) * seeds, interval, improvement, test, gap)
+    closed = Interval(gap, gap - 0.2, gap + 0.2)
+    return Figure((mean,) * seeds, interval, improvement, test, test, closed)
 
 
 def cell(task: str, segment: str, auc: Figure, gauc: Figure, **changes: float) -> Cell:
@@ -81,6 +82,8 @@ def mail(
 
 def comparison(*lines: Line, **changes: object) -> Comparison:
     """A comparison over three seeds."""
-    facts = {"dataset": "toy", "rule": "paper", "seeds": (0, 1, 2), "tasks": ("click",)} | changes
-    chosen = lines or (base(), mail(), ceiling())
-    return Comparison(lines=chosen, training=Training(), **facts)
+    facts = {
+        "dataset": "toy", "rule": "paper", "seeds": (0, 1, 2), "tasks": ("click",),
+        "training": Training(),
+    } | changes  # fmt: skip
+    return Comparison(lines=lines or (base(), mail(), ceiling()), **facts)

@@ -8,7 +8,7 @@ import pytest
 from comparisons import NAN, base, ceiling, comparison, figure, line, mail
 
 from thaw.errors import ThawError
-from thaw.experiments.compare import Comparison
+from thaw.experiments.comparison import Comparison
 from thaw.report import DataFacts, write_html
 from thaw.report.facts import SplitFacts, TableFacts
 from thaw.statistics import Interval

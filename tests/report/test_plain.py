@@ -3,7 +3,7 @@ from typing import Any
 
 from comparisons import NAN, base, ceiling, comparison, figure, line, mail
 
-from thaw.experiments.compare import Comparison
+from thaw.experiments.comparison import Comparison
 from thaw.report import comparison_json
 
 
@@ -19,7 +19,9 @@ def test_a_metric_has_all_that_the_tables_have() -> None:
     assert auc["values"] == [0.71, 0.71, 0.71]
     assert (auc["mean"], auc["low"], auc["high"]) == (0.71, 0.708, 0.712)
     assert round(auc["improvement_percent"], 2) == 1.43
-    assert (auc["difference"], auc["p_value"], auc["gap_closed"]) == (0.01, 0.004, 0.5)
+    assert (auc["difference"], auc["p_value"]) == (0.01, 0.004)
+    assert (auc["p_over_seeds"], auc["p_over_users"]) == (0.004, 0.004)
+    assert (auc["gap_closed"], auc["gap_closed_low"], auc["gap_closed_high"]) == (0.5, 0.3, 0.7)
 
 
 def test_what_is_undefined_is_null() -> None:

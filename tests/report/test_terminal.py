@@ -2,7 +2,7 @@ import pytest
 from comparisons import NAN, base, ceiling, comparison, figure, line, mail
 from rich.console import Console
 
-from thaw.experiments.compare import Comparison
+from thaw.experiments.comparison import Comparison
 from thaw.report import print_comparison
 from thaw.report.formats import DASH
 
@@ -60,7 +60,7 @@ def test_what_is_undefined_is_a_dash_and_explained() -> None:
 def test_where_there_is_no_gap_a_sentence_says_why() -> None:
     text = printed(comparison(base(), mail(gauc=figure(0.66, 0.005)), ceiling(p_gauc=0.31)))
     assert row(text, "mail-base").count("no gap") == 1
-    said = "no gap to close in GAUC: the ceiling is not significantly above base-dnn (p = 0.310)"
+    said = "No gap shows in GAUC: the ceiling is not significantly above base-dnn (p = 0.310)"
     assert said in text
 
 
@@ -72,7 +72,7 @@ def test_real_behavior_that_hurts_is_said_plainly() -> None:
 
 def test_a_ceiling_that_cannot_be_tested_is_not_called_a_gap() -> None:
     text = " ".join(printed(comparison(base(), mail(), ceiling(p_auc=NAN))).split())
-    assert "no gap to close in AUC that could be shown" in text
+    assert "No gap shows in AUC: the ceiling can't be tested against base-dnn." in text
 
 
 def test_the_rule_without_ceilings_says_that_the_gap_is_not_known() -> None:

@@ -2,7 +2,8 @@ import dataclasses
 
 from comparisons import NAN, base, ceiling, comparison, figure, line, mail
 
-from thaw.experiments.compare import Line
+from thaw.experiments.comparison import Line
+from thaw.options import Training
 from thaw.report import verdict
 from thaw.report.verdict import LEVEL
 
@@ -23,7 +24,7 @@ def test_the_gap_comes_first() -> None:
 
 
 def test_a_significant_lift_is_told_with_its_share_of_the_gap() -> None:
-    said = "significantly better in AUC (+0.0100, p = 0.004, 50 % of the gap)"
+    said = "significantly better in AUC (+0.0100, p = 0.004, 50 % (95 %: 30 to 70) of the gap)"
     assert f"New users, mail-base against base-dnn: {said}" in told()
 
 
@@ -79,7 +80,8 @@ def test_without_a_ceiling_the_gap_is_not_known() -> None:
 def test_of_several_methods_the_best_comes_first() -> None:
     more = named("mail-more", mail(figure(0.716, 0.001, 0.016, gap=0.8)))
     text = told(base(), mail(), more, ceiling())
-    assert "In AUC, of the gap close significantly: mail-more 80 %, mail-base 50 %." in text
+    best = "mail-more 80 % (95 %: 60 to 100), mail-base 50 % (95 %: 30 to 70)"
+    assert f"In AUC, of the gap close significantly: {best}." in text
 
 
 def test_of_several_methods_none_may_close_the_gap() -> None:
@@ -92,12 +94,29 @@ def test_of_several_methods_none_may_close_the_gap() -> None:
 def test_several_tasks_are_named() -> None:
     tasks = ("click", "conversion")
     found = verdict(comparison(base(tasks=tasks), rule="natural", tasks=tasks))
-    assert [each.split(":")[0] for each in found[:-1]] == ["click", "conversion"]
+    assert [each.split(":")[0] for each in found[:2]] == ["click", "conversion"]
 
 
 def test_what_the_tests_speak_for_is_told() -> None:
     assert told(seeds=(0,)).splitlines()[-1].startswith("One seed:")
-    assert told().splitlines()[-1].endswith("not for other users.")
+    assert "shows over seeds and over resampled users" in told()
+
+
+def test_few_seeds_are_called_few() -> None:
+    said = "With 3 seeds only large differences can be told from chance: run 5 or more"
+    assert said in told()
+    assert "only large differences" not in told(seeds=(0, 1, 2, 3, 4))
+    assert "only large differences" not in told(seeds=(0,))
+
+
+def test_methods_that_still_improved_at_the_limit_are_named() -> None:
+    short = Training(max_epochs=3)
+    unfinished = dataclasses.replace(mail().runs[0], best_epoch=2)
+    cut = dataclasses.replace(mail(), runs=(mail().runs[0], unfinished))
+    text = told(base(), cut, ceiling(), training=short)
+    assert "mail-base still improved at the last of 3 epochs: train longer" in text
+    assert "still improved" not in told(base(), mail(), ceiling(), training=short)
+    assert "still improved" not in told(base(), cut, ceiling(), training=Training(max_epochs=4))
 
 
 def test_each_base_has_its_own_gap() -> None:

@@ -7,11 +7,11 @@ from html import escape
 
 import numpy as np
 
-from thaw.experiments.compare import Comparison, Figure, Line
+from thaw.experiments.comparison import Comparison, Figure, Line
 from thaw.options import LOSSES
 from thaw.report.formats import fixed
 from thaw.report.rows import bases, figure
-from thaw.statistics import Statistic
+from thaw.resampling import Statistic
 
 LOSS_NAMES = dict(zip(LOSSES, ("L_rt", "L_a", "L_v", "L_d"), strict=True))
 """What the paper calls the losses."""

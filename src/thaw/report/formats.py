@@ -2,7 +2,7 @@
 
 import math
 
-from thaw.experiments.compare import SIGNIFICANT
+from thaw.experiments.comparison import SIGNIFICANT
 from thaw.statistics import Interval
 
 DASH = "\N{EN DASH}"
@@ -22,6 +22,15 @@ def signed(value: float, digits: int = 4) -> str:
 def percent(share: float) -> str:
     """A share in whole percent."""
     return DASH if math.isnan(share) else f"{100 * share:z.0f} %"
+
+
+def share(interval: Interval) -> str:
+    """A share in whole percent with its interval, where that is known."""
+    if math.isnan(interval.low) or math.isnan(interval.high):
+        return percent(interval.mean)
+    return (
+        f"{percent(interval.mean)} (95 %: {100 * interval.low:z.0f} to {100 * interval.high:z.0f})"
+    )
 
 
 def count(number: float) -> str:

@@ -8,7 +8,7 @@ from importlib import metadata, resources
 from pathlib import Path
 
 from thaw.errors import ThawError
-from thaw.experiments.compare import Comparison
+from thaw.experiments.comparison import Comparison
 from thaw.experiments.measures import SEGMENTS
 from thaw.report import formats, notes
 from thaw.report.facts import DataFacts

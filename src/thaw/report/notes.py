@@ -2,11 +2,11 @@
 
 import math
 
-from thaw.experiments.compare import SIGNIFICANT, Comparison, Line
+from thaw.experiments.comparison import SIGNIFICANT, Comparison, Line
 from thaw.experiments.measures import Measures
 from thaw.report.formats import DASH, count, p_phrase, percent
 from thaw.report.rows import METRICS, bases, ceiling_of, challengers, figure
-from thaw.statistics import Statistic
+from thaw.resampling import Statistic
 
 RULES = {
     "paper": "a random share of all users lost its behavior, in training and test alike; "
@@ -71,16 +71,14 @@ def gap_note(comparison: Comparison, base: Line, task: str, metric: Statistic) -
     if ceiling is None or comparison.has_gap(base, task, metric):
         return ""
     test = figure(ceiling.cell(task, "new"), metric).test
-    none = f"There is no gap to close in {dict(METRICS)[metric]}"
+    name = dict(METRICS)[metric]
     if test is None or math.isnan(test.p_value):
-        return f"{none} that could be shown: the ceiling can't be tested against {base.name}."
+        return f"No gap shows in {name}: the ceiling can't be tested against {base.name}."
     p = p_phrase(test.p_value)
     if is_significant(test.p_value) and test.difference < 0:
-        return (
-            f"{none}: real behavior hurts {base.name} there, "
-            f"the ceiling is significantly below it ({p})."
-        )
-    return f"{none}: the ceiling is not significantly above {base.name} ({p})."
+        hurts = f"real behavior hurts {base.name} there"
+        return f"No gap to close in {name}: {hurts}, the ceiling is significantly below it ({p})."
+    return f"No gap shows in {name}: the ceiling is not significantly above {base.name} ({p})."
 
 
 def legend(comparison: Comparison) -> list[tuple[str, str]]:
@@ -125,9 +123,11 @@ def _over_users() -> str:
 
 
 def _test(is_single: bool) -> str:
-    how = "a two-sided t-test against the base, paired by seed"
-    if is_single:
-        how = "a paired bootstrap over users against the base"
+    over_users = "a paired bootstrap over users"
+    over_seeds = (
+        f"the larger of two p-values against the base: a t-test paired by seed, {over_users}"
+    )
+    how = f"{over_users} against the base" if is_single else over_seeds
     level = f"significant below {SIGNIFICANT}"
     return f"{how}; {level}, not adjusted for the number of methods"
 

@@ -4,7 +4,7 @@ import dataclasses
 import math
 from typing import Any
 
-from thaw.experiments.compare import Cell, Comparison, Figure, Line
+from thaw.experiments.comparison import Cell, Comparison, Figure, Line
 from thaw.report.rows import METRICS, ceiling_of, figure
 from thaw.run import RunFacts
 
@@ -57,7 +57,11 @@ def _figure(this: Figure) -> dict[str, Any]:
         "difference_low": test.low if test else None,
         "difference_high": test.high if test else None,
         "p_value": test.p_value if test else None,
-        "gap_closed": this.gap_closed,
+        "p_over_seeds": this.over_seeds.p_value if this.over_seeds else None,
+        "p_over_users": this.over_users.p_value if this.over_users else None,
+        "gap_closed": this.gap_closed.mean,
+        "gap_closed_low": this.gap_closed.low,
+        "gap_closed_high": this.gap_closed.high,
     }
 
 

@@ -4,10 +4,10 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from thaw.experiments.compare import CEILING, Cell, Comparison, Figure, Line
+from thaw.experiments.comparison import CEILING, Cell, Comparison, Figure, Line
 from thaw.report.formats import DASH, count, fixed, half_width, p_value, percent, signed
+from thaw.resampling import Statistic
 from thaw.run import RunFacts
-from thaw.statistics import Statistic
 
 METRICS: tuple[tuple[Statistic, str], ...] = (("auc", "AUC"), ("gauc", "GAUC"))
 """The two metrics that stand side by side, and what reports call them."""
@@ -135,7 +135,7 @@ def _scores(
         highest = _best([value(other) for other in others], max)
         return Number(text, line.kind == "method" and value(this) == highest)
 
-    gap = number(percent(this.gap_closed), lambda f: f.gap_closed)
+    gap = number(percent(this.gap_closed.mean), lambda f: f.gap_closed.mean)
     if _has_no_gap(comparison, line, cell, metric):
         gap = Number(NO_GAP)
     return Scores(

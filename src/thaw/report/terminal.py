@@ -8,7 +8,7 @@ from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
-from thaw.experiments.compare import Comparison
+from thaw.experiments.comparison import Comparison
 from thaw.experiments.measures import SEGMENTS
 from thaw.report.notes import TRAINING_NOTE, gap_notes, legend, partial_notes, segment_note
 from thaw.report.rows import METRICS, Number, Row, Scores, efforts, rows

@@ -2,11 +2,11 @@
 
 import math
 
-from thaw.experiments.compare import Cell, Comparison, Figure, Line
-from thaw.report.formats import fixed, p_phrase, percent, signed
-from thaw.report.notes import gap_note, is_significant
+from thaw.experiments.comparison import Cell, Comparison, Figure, Line
+from thaw.report.formats import fixed, p_phrase, share, signed
+from thaw.report.notes import gap_note
 from thaw.report.rows import METRICS, bases, ceiling_of, challengers, figure
-from thaw.statistics import Statistic
+from thaw.resampling import Statistic
 
 LEVEL = "in the level between users (calibration), not in the order within a user."
 
@@ -14,10 +14,10 @@ ONE_SEED = (
     "One seed: the tests resample users and speak for these trained models, not for another seed."
 )
 
-SEVERAL_SEEDS = (
-    "The tests compare seeds on the same test users: they speak for other seeds of these methods, "
-    "not for other users."
-)
+SEVERAL_SEEDS = "Significant is what shows over seeds and over resampled users, in a test for each."
+
+ENOUGH_SEEDS = 5
+"""Below so many, only a large difference can be told from chance."""
 
 
 def verdict(comparison: Comparison) -> list[str]:
@@ -44,7 +44,26 @@ def task_verdict(comparison: Comparison, task: str) -> list[str]:
 
 def caveats(comparison: Comparison) -> list[str]:
     """What limits all of the verdict."""
-    return [ONE_SEED if len(comparison.seeds) == 1 else SEVERAL_SEEDS]
+    seeds = len(comparison.seeds)
+    told = [ONE_SEED if seeds == 1 else SEVERAL_SEEDS]
+    if 1 < seeds < ENOUGH_SEEDS:
+        few = f"With {seeds} seeds only large differences can be told from chance"
+        told.append(f"{few}: run {ENOUGH_SEEDS} or more before deciding on a small one.")
+    return told + _unfinished(comparison)
+
+
+def _unfinished(comparison: Comparison) -> list[str]:
+    """Which methods were cut short by the limit of epochs while they still improved."""
+    limit = comparison.training.max_epochs
+    cut = [
+        line
+        for line in comparison.lines
+        if any(run.epochs == limit == run.best_epoch + 1 for run in line.runs)
+    ]
+    if not cut:
+        return []
+    told = f"{_names(cut)} still improved at the last of {limit} epochs"
+    return [f"{told}: train longer (max_epochs) before comparing."]
 
 
 def _gap(comparison: Comparison, base: Line, task: str) -> str:
@@ -80,9 +99,9 @@ def _closest(comparison: Comparison, base: Line, task: str) -> str:
 
 def _winners(rivals: list[Line], task: str, metric: Statistic) -> str:
     found = [(line.name, figure(line.cell(task, "new"), metric)) for line in rivals]
-    winners = [(name, this) for name, this in found if _direction(this) > 0]
-    winners.sort(key=lambda pair: -pair[1].gap_closed)
-    named = [f"{name} {percent(this.gap_closed)}" for name, this in winners]
+    winners = [(name, this) for name, this in found if this.direction > 0]
+    winners.sort(key=lambda pair: -pair[1].gap_closed.mean)
+    named = [f"{name} {share(this.gap_closed)}" for name, this in winners]
     if not named:
         return "no method closes the gap significantly"
     return f"of the gap close significantly: {', '.join(named)}"
@@ -105,13 +124,13 @@ def _is_idle(line: Line, task: str) -> bool:
 def _new_users_of(line: Line, task: str) -> str:
     cell = line.cell(task, "new")
     told = f"New users, {_against_base(line, task, 'new')}"
-    is_level = _is_level(cell, is_move=_direction(cell.auc) != 0)
+    is_level = _is_level(cell, is_move=cell.auc.direction != 0)
     return f"{told} The change shown is {LEVEL}" if is_level else told
 
 
 def _is_level(cell: Cell, *, is_move: bool) -> bool:
     """Whether AUC moved and GAUC, as far as its test can tell, did not."""
-    return is_move and _is_tested(cell.gauc) and _direction(cell.gauc) == 0
+    return is_move and _is_tested(cell.gauc) and cell.gauc.direction == 0
 
 
 def _old_users(lines: list[Line], task: str) -> list[str]:
@@ -135,7 +154,7 @@ def _names(lines: list[Line]) -> str:
 
 
 def _directions(line: Line, task: str, segment: str) -> list[int]:
-    return [_direction(figure(line.cell(task, segment), metric)) for metric, _ in METRICS]
+    return [figure(line.cell(task, segment), metric).direction for metric, _ in METRICS]
 
 
 def _tested(line: Line, task: str, segment: str) -> list[bool]:
@@ -152,20 +171,13 @@ def _change(this: Figure, name: str) -> str:
     """What one paired test shows, in words that follow its p-value alone."""
     if this.test is None or not _is_tested(this):
         return f"{name} can't be tested"
-    direction = _direction(this)
+    direction = this.direction
     word = {1: "significantly better", -1: "significantly worse", 0: "no significant difference"}
     told = [signed(this.test.difference), p_phrase(this.test.p_value)]
-    if direction > 0 and not math.isnan(this.gap_closed):
-        told.append(f"{percent(this.gap_closed)} of the gap")
+    if direction > 0 and not math.isnan(this.gap_closed.mean):
+        told.append(f"{share(this.gap_closed)} of the gap")
     return f"{word[direction]} in {name} ({', '.join(told)})"
 
 
 def _is_tested(this: Figure) -> bool:
     return this.test is not None and not math.isnan(this.test.p_value)
-
-
-def _direction(this: Figure) -> int:
-    """1 or -1 for a significant rise or drop against the base, else 0."""
-    if this.test is None or not is_significant(this.test.p_value):
-        return 0
-    return 1 if this.test.difference > 0 else -1

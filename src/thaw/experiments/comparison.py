@@ -1,0 +1,128 @@
+"""What a comparison found: lines of methods, cells of tasks and segments, figures with tests."""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from thaw.experiments.measures import Measures
+from thaw.options import Training
+from thaw.resampling import Statistic
+from thaw.run import RunFacts
+from thaw.statistics import UNKNOWN, Interval, PairedTest, stricter
+
+CEILING = "ceiling"
+SIGNIFICANT = 0.05
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One metric of one method: over seeds, or with one seed over resampled users.
+
+    Attributes:
+        values: one for each seed.
+        interval: the mean and its 95 % interval.
+        improvement: RI against the base in percent (Eq. 18); NaN for the base itself.
+        over_seeds: the test against the base paired by seed; None for the base, for references,
+            and with one seed.
+        over_users: the test against the base on resampled users; None for the base and for
+            references.
+        gap_closed: the share of the way from base to ceiling with its 95 % interval; NaN where
+            there is no gap to close.
+    """
+
+    values: tuple[float, ...]
+    interval: Interval
+    improvement: float = math.nan
+    over_seeds: PairedTest | None = None
+    over_users: PairedTest | None = None
+    gap_closed: Interval = UNKNOWN
+
+    @property
+    def test(self) -> PairedTest | None:
+        """What both tests show: a difference that would hold for other seeds and other users."""
+        tests = [test for test in (self.over_seeds, self.over_users) if test is not None]
+        return stricter(*tests) if tests else None
+
+    @property
+    def direction(self) -> int:
+        """1 or -1 for a significant rise or drop against the base, else 0."""
+        test = self.test
+        if test is None or not test.p_value < SIGNIFICANT:
+            return 0
+        return 1 if test.difference > 0 else -1
+
+
+@dataclass(frozen=True)
+class Cell:
+    """What a method reaches for one task and one segment of users.
+
+    Attributes:
+        task: the task's name.
+        segment: 'new' or 'old'.
+        auc: AUC.
+        gauc: GAUC, weighted by impressions.
+        measures: all metrics, one entry for each seed.
+    """
+
+    task: str
+    segment: str
+    auc: Figure
+    gauc: Figure
+    measures: tuple[Measures, ...]
+
+    def mean(self, name: str) -> float:
+        """The mean over seeds of one of the measures."""
+        return float(np.mean([getattr(each, name) for each in self.measures]))
+
+
+@dataclass(frozen=True)
+class Line:
+    """One method of the comparison.
+
+    Attributes:
+        name: the method's name, 'ceiling', or the reference's column.
+        base: the name of the line that it is compared with; None for a base and for references.
+        kind: 'method', 'ceiling' or 'reference'.
+        cells: one for each task and segment.
+        runs: how each seed's training went; empty for references.
+    """
+
+    name: str
+    base: str | None
+    kind: str
+    cells: tuple[Cell, ...]
+    runs: tuple[RunFacts, ...]
+
+    def cell(self, task: str, name: str) -> Cell:
+        """The cell of a task and a segment."""
+        return next(c for c in self.cells if (c.task, c.segment) == (task, name))
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The result of `compare`.
+
+    Attributes:
+        dataset: the data set's name.
+        rule: the rule for new users, as in the schema.
+        seeds: the seeds of the runs.
+        tasks: the tasks' names.
+        lines: the methods, bases first, then ceilings and references.
+        training: how all methods were trained.
+    """
+
+    dataset: str
+    rule: str
+    seeds: tuple[int, ...]
+    tasks: tuple[str, ...]
+    lines: tuple[Line, ...]
+    training: Training
+
+    def has_gap(self, line: Line, task: str, metric: Statistic) -> bool:
+        """Whether the ceiling of a line's base is significantly above it for new users."""
+        ceiling = next(
+            (c for c in self.lines if c.kind == CEILING and c.base == (line.base or line.name)),
+            None,
+        )
+        return ceiling is not None and getattr(ceiling.cell(task, "new"), metric).direction > 0

@@ -1,0 +1,128 @@
+"""From the predictions of runs to the lines of a comparison."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+
+from thaw.experiments.comparison import CEILING, Cell, Figure, Line
+from thaw.experiments.measures import SEGMENTS, Measures, measure, segment
+from thaw.metrics import relative_improvement
+from thaw.predicting import Predictions
+from thaw.resampling import Resampled, Statistic, resample_users
+from thaw.run import RunFacts
+from thaw.statistics import UNKNOWN, Interval, paired_test, ratio_interval, seed_interval, wider
+
+
+@dataclass(frozen=True)
+class Trained:
+    """One line before it is compared: its predictions and its runs, seed by seed."""
+
+    name: str
+    base: str | None
+    kind: str
+    predictions: tuple[Predictions, ...]
+    runs: tuple[RunFacts, ...]
+
+    def measures(self, task: int, name: str) -> tuple[Measures, ...]:
+        """A segment's measures, seed by seed."""
+        return self._measured[task, name]
+
+    def values(self, task: int, name: str, metric: Statistic) -> np.ndarray:
+        """[S] one metric of a segment, seed by seed."""
+        return np.array([getattr(each, metric) for each in self.measures(task, name)])
+
+    def resampled(self, task: int, name: str, metric: Statistic) -> Resampled:
+        """The mean over seeds of one metric of a segment, on resampled users."""
+        key = task, name, metric
+        if key not in self._resampled:
+            first = self.predictions[0]
+            rows = segment(first, name)
+            scores = np.stack([each.probabilities[rows, task] for each in self.predictions])
+            self._resampled[key] = resample_users(
+                first.labels[rows, task], scores, first.user[rows], metric
+            )
+        return self._resampled[key]
+
+    @cached_property
+    def _measured(self) -> dict[tuple[int, str], tuple[Measures, ...]]:
+        tasks = range(self.predictions[0].labels.shape[1])
+        return {
+            (task, name): tuple(measure(found, name, task) for found in self.predictions)
+            for task in tasks
+            for name in SEGMENTS
+        }
+
+    @cached_property
+    def _resampled(self) -> dict[tuple[int, str, Statistic], Resampled]:
+        return {}
+
+
+def lines(trained: Sequence[Trained], tasks: Sequence[str]) -> tuple[Line, ...]:
+    """Compare each line with its base and its base's ceiling, task by task."""
+    return tuple(_line(this, trained, tasks) for this in trained)
+
+
+def _line(this: Trained, every: Sequence[Trained], tasks: Sequence[str]) -> Line:
+    base = next((each for each in every if each.name == this.base), None)
+    ceiling = next(
+        (each for each in every if each.kind == CEILING and each.base == (this.base or this.name)),
+        None,
+    )
+    cells = tuple(
+        Cell(
+            task,
+            name,
+            auc=_figure(this, base, ceiling, number, name, "auc"),
+            gauc=_figure(this, base, ceiling, number, name, "gauc"),
+            measures=this.measures(number, name),
+        )
+        for number, task in enumerate(tasks)
+        for name in SEGMENTS
+    )
+    return Line(this.name, this.base, this.kind, cells, this.runs)
+
+
+def _figure(
+    this: Trained,
+    base: Trained | None,
+    ceiling: Trained | None,
+    task: int,
+    name: str,
+    metric: Statistic,
+) -> Figure:
+    values, resampled = this.values(task, name, metric), this.resampled(task, name, metric)
+    is_single = len(values) == 1
+    interval = resampled.interval() if is_single else seed_interval(values)
+    if base is None:
+        return Figure(tuple(values), interval)
+    own = base.values(task, name, metric)
+    figure = Figure(
+        tuple(values),
+        interval,
+        improvement=relative_improvement(float(own.mean()), interval.mean),
+        over_seeds=None if is_single else paired_test(own, values),
+        over_users=resampled.against(base.resampled(task, name, metric)),
+    )
+    if this.kind == CEILING or name != "new" or ceiling is None:
+        return figure
+    return replace(figure, gap_closed=_gap_closed(this, base, ceiling, task, metric))
+
+
+def _gap_closed(
+    this: Trained, base: Trained, ceiling: Trained, task: int, metric: Statistic
+) -> Interval:
+    """The gap closed on new users; unknown where the ceiling is not significantly above the base.
+
+    With several seeds its interval holds the one over seeds and the one over users.
+    """
+    gap = _figure(ceiling, base, None, task, "new", metric)
+    if gap.direction <= 0:
+        return UNKNOWN
+    values, own, best = (each.values(task, "new", metric) for each in (this, base, ceiling))
+    low, high = (each.resampled(task, "new", metric) for each in (base, ceiling))
+    over_users = this.resampled(task, "new", metric).gap_closed(low, high)
+    if len(values) == 1:
+        return over_users
+    return wider(ratio_interval(values - own, best - own), over_users)
