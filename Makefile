@@ -3,9 +3,6 @@
 # make bench  the benchmarks that need no data of others
 
 PYTHON ?= python3
-# PyTorch's threads wait for each other by spinning. Beside another process on the same cores that
-# makes both ten times slower; a short spin costs a few percent when alone.
-export GOMP_SPINCOUNT ?= 2000
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable

@@ -1,6 +1,10 @@
 """The commands, in process, on tiny tables."""
 
 import json
+import os
+import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -134,3 +138,22 @@ def test_help_teaches(command: str) -> None:
     text = thaw_(command, "--help")
     assert len(text.splitlines()) > 8
     assert "--out" in text or command == "evaluate"
+
+
+def test_the_version_is_told() -> None:
+    assert re.fullmatch(r"thaw \d+\.\d+\S*, torch 2\.\S+\n", thaw_("--version"))
+
+
+def test_the_package_is_the_command() -> None:
+    found = subprocess.run([sys.executable, "-m", "thaw"], capture_output=True, text=True)
+    assert "Usage: " in found.stdout + found.stderr
+
+
+def test_threads_spin_shortly_unless_told_otherwise() -> None:
+    asked = "import thaw, os; print(os.environ['GOMP_SPINCOUNT'])"
+    for own, expected in (({}, "2000"), ({"GOMP_SPINCOUNT": "7"}, "7")):
+        environment = {k: v for k, v in os.environ.items() if k != "GOMP_SPINCOUNT"} | own
+        found = subprocess.run(
+            [sys.executable, "-c", asked], env=environment, capture_output=True, text=True
+        )
+        assert found.stdout.strip() == expected

@@ -252,6 +252,16 @@ def test_too_many_rejects_leave_no_dataset_but_the_rejects(
     assert dataset.manifest["rejects"]["impressions"]["rejected"] == told.num_rows > 6
 
 
+def test_the_rejects_shown_are_those_of_the_table_over_the_limit(
+    schema: Schema, tables: Tables, tmp_path: Path
+) -> None:
+    few = [{**event, "user": "nobody"} for event in tables["events"][:5]]
+    bad = {**tables, "events": [*few, *tables["events"]], "items": tables["items"][1:]}
+    with pytest.raises(DataError, match="item 'i00' is not") as found:
+        thaw.prepare(schema, bad, out=tmp_path / "out")
+    assert "nobody" not in str(found.value)
+
+
 @pytest.mark.parametrize("table", ["users", "items", "impressions"])
 def test_an_empty_table_is_an_error(
     table: str, schema: Schema, tables: Tables, tmp_path: Path

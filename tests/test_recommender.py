@@ -279,3 +279,9 @@ def test_what_a_row_leaves_out_is_looked_up_for_that_row(model):
 def test_one_dict_is_one_row(model):
     found = model.score({"user_id": "u00"}, ["i00", "i01"])
     assert found["user"].to_pylist() == ["u00", "u00"]
+
+
+def test_a_misspelt_column_is_told_and_others_are_not(model):
+    with pytest.warns(UserWarning, match="users: column 'citty' is ignored, and 'city' counts"):
+        model.score([{"user_id": "u1", "citty": "Rome"}], ["i1"])
+    model.score([{"user_id": "u1", "city": "Rome", "city_2": "Oslo", "name": "Ada"}], ["i1"])

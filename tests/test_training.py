@@ -325,6 +325,15 @@ def test_validation_with_one_class_is_refused(dataset, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
+def test_mail_without_old_users_is_refused(dataset, tmp_path):
+    rows = dataset.splits["train"]
+    splits = {**dataset.splits, "train": replace(rows, pointer=np.zeros_like(rows.pointer))}
+    nobody = replace(dataset, splits=splits)
+    with pytest.raises(TrainingError, match="train: no row has behavior before it"):
+        thaw.train(nobody, mail(), TRAINING, out=tmp_path / "run")
+    thaw.train(nobody, PLAIN, replace(TRAINING, max_epochs=1), out=tmp_path / "alone")
+
+
 def slow_stop(aucs, patience, max_epochs):
     """The law of early stopping: how many epochs are trained, and which is the best."""
     best = 0

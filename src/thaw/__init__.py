@@ -1,5 +1,12 @@
 """thaw: better ranking for new users, beside your own ranking model (MAIL, CIKM 2021)."""
 
+import os
+
+# PyTorch's threads wait for each other by spinning. Beside another process on the same cores, or
+# under a container's limit, that makes both ten times slower; a short spin costs a few percent when
+# alone. OpenMP reads this once, when PyTorch is loaded.
+os.environ.setdefault("GOMP_SPINCOUNT", "2000")
+
 from thaw.data import Dataset
 from thaw.datasets import KNOWN
 from thaw.errors import DataError, MethodError, SchemaError, ThawError, TrainingError

@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib import metadata
 from pathlib import Path
 from typing import Annotated
 
@@ -76,6 +77,22 @@ def main() -> None:
     except KeyboardInterrupt:
         typer.echo("thaw: interrupted", err=True)
         sys.exit(130)
+
+
+def _show_version(is_asked: bool) -> None:
+    if is_asked:
+        typer.echo(f"thaw {metadata.version('thaw')}, torch {metadata.version('torch')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool,
+        typer.Option("--version", help="Show the version.", callback=_show_version, is_eager=True),
+    ] = False,
+) -> None:
+    pass
 
 
 @app.command("prepare")
@@ -331,7 +348,7 @@ def _hint(text: str) -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        typer.echo(f"thaw: stopped with a checkpoint; {text}", err=True)
+        typer.echo(f"thaw: stopped; {text}", err=True)
         sys.exit(130)
 
 

@@ -169,7 +169,7 @@ def _tell_rejects(con: Any, target: Path, limit: float) -> dict[str, Any]:
         raise DataError("\n".join([
             *(f"{name}: {each['rejected']:,} of {each['read']:,} rows are rejects, "
               f"more than the limit of {limit:.2%}" for name, each in worst.items()),
-            *(f"  {line}" for line in _examples(con)),
+            *(f"  {line}" for line in _examples(con, list(worst))),
             f"all of them: {path}; mend the rows, or raise the limit (--max-rejects)",
         ]))  # fmt: skip
     return summary
@@ -179,8 +179,9 @@ def _rejects(con: Any) -> pa.Table:
     return con.table("rejects").order_by("table", "file", "line").to_pyarrow()
 
 
-def _examples(con: Any, count: int = 5) -> list[str]:
-    rows = con.table("rejects").order_by("table", "file", "line").limit(count)
+def _examples(con: Any, tables: list[str], count: int = 5) -> list[str]:
+    rejects = con.table("rejects")
+    rows = rejects.filter(rejects.table.isin(tables)).order_by("table", "file", "line").limit(count)
     return [
         f"{row['file']}:{row['line']}: {row['reason']}" for row in rows.to_pyarrow().to_pylist()
     ]

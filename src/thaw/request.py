@@ -1,6 +1,8 @@
 """The tables of a request, read by the rules of preparation; no value in them is refused."""
 
 import contextlib
+import difflib
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -66,6 +68,7 @@ class Reader:
         declared = getattr(self.schema, table)
         key, fields = declared.key, declared.fields
         rows = _arrow(table, given, [key])
+        _warn_of_misspelt(table, rows.column_names, [key, *(field.name for field in fields)])
         columns = [Column(key, "text", "key")]
         columns += [
             _column(field)
@@ -197,6 +200,18 @@ class Reader:
             return typed(staged, columns).order_by("_line").to_pyarrow()
         finally:
             self._engine.drop_table(name, force=True)
+
+
+def _warn_of_misspelt(table: str, given: list[str], declared: list[str]) -> None:
+    """Other columns than the declared are ignored; one that looks like a missing one is told."""
+    missing = [name for name in declared if name not in given]
+    for name in set(given) - set(declared):
+        for close in difflib.get_close_matches(name, missing, n=1):
+            warnings.warn(
+                f"{table}: column {name!r} is ignored, and {close!r} counts as missing; "
+                f"if they are the same, rename it",
+                stacklevel=4,
+            )
 
 
 def _is_left_out(given: object, name: str, rows: pa.Table) -> np.ndarray:

@@ -61,8 +61,8 @@ def train(
 
     Raises:
         MethodError: for an unknown method.
-        TrainingError: when `out` is taken, validation can't tell when to stop, or the losses are no
-            longer sound.
+        TrainingError: when `out` is taken, validation can't tell when to stop, MAIL has no old
+            users to learn from, or the losses are no longer sound.
         KeyboardInterrupt: after Ctrl-C, with a checkpoint written.
     """
     what = method(how) if isinstance(how, str) else how
@@ -70,6 +70,8 @@ def train(
     folder = Path(out)
     device_of(options.device)  # an error before the folder is made
     _check_validation(dataset)
+    if what.mail is not None:
+        _check_old_users(dataset)
     facts = run.describe(dataset, what, options, hides_behavior)
     folder.mkdir(parents=True, exist_ok=True)
     taken = TrainingError(f"{folder}: another process is training here; wait for it")
@@ -243,6 +245,15 @@ def _check_validation(dataset: Dataset) -> None:
         raise TrainingError(
             f"validation: every label of its {len(labels)} rows is the same, so nothing says when "
             "to stop; raise split.validation_share and prepare again"
+        )
+
+
+def _check_old_users(dataset: Dataset) -> None:
+    """The tower learns from old users: there must be some."""
+    if dataset.is_new("train").all():
+        raise TrainingError(
+            "train: no row has behavior before it, so the zero-shot tower has nothing to learn "
+            "from; look at the events' user and time columns, or train a ranker alone"
         )
 
 
