@@ -145,7 +145,7 @@ def test_new_users_are_filled_by_equation_8(dataset, model):
     seen = []
     model.ranker.register_forward_pre_hook(lambda _, arguments: seen.append(arguments[0]))
     model.rank(inputs)
-    virtual, _ = model.tower.generate(inputs.user_attributes[inputs.num_old :], 5)
+    virtual, _ = model.tower.generate(inputs.user_attributes[inputs.num_old :])
     filled = seen[0].behavior
     assert torch.equal(filled.values[-virtual.shape[0] * 5 :], virtual.flatten(0, 1))
     assert torch.equal(filled.values[: len(inputs.behavior.values)], inputs.behavior.values)

@@ -16,12 +16,13 @@ from thaw.methods import MAIL, Method
 from thaw.nn.inputs import Behavior, Inputs, InputShape
 from thaw.options import Training
 from thaw.preparation import prepare
-from thaw.rankers import BaseDNN, Output
+from thaw.rankers import DIN, BaseDNN, Output
 from thaw.recommender import Recommender
 from thaw.schema import Schema
 from thaw.training import train
 
 __all__ = [
+    "DIN",
     "KNOWN",
     "MAIL",
     "BaseDNN",

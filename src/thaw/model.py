@@ -81,8 +81,8 @@ class Model(nn.Module):
             return inputs
         # No gradient of the ranking loss may reach the tower, which learns from L_zst alone.
         with torch.no_grad(), _evaluating(tower):
-            virtual, lengths = tower.generate(attributes, self.max_events)
-        return replace(inputs, behavior=inputs.behavior.append_virtual(virtual, lengths))
+            virtual, repeats = tower.generate(attributes)
+        return replace(inputs, behavior=inputs.behavior.append_virtual(virtual, repeats))
 
     def _seen(self, inputs: Inputs) -> Tensor:
         """[U, n, d], what virtual behavior is made from."""

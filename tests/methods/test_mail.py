@@ -18,6 +18,7 @@ DEPARTURES = [
     {"fill_in_training": False},
     {"attribute_side": "all"},
     {"learning_rate_ratio": 0.5},
+    {"virtual_events": 2},
     {"users_per_step": 4},
     {"users_per_step": None},
     {"dropout": 0.0},
@@ -79,6 +80,7 @@ def test_unknown_choices_are_refused(name):
         ("dropout", 1.0),
         ("dropout", -0.1),
         ("users_per_step", 0),
+        ("virtual_events", 0),
         ("bandwidth", 0),
         ("learning_rate_ratio", -1),
     ],
@@ -98,6 +100,8 @@ def test_decoders_give_attributes_and_behavior():
     tower = TOWER.tower(SHAPE)
     assert tower.attribute_decoder.dense3.out_features == 3 * 4
     assert tower.behavior_decoder.dense3.out_features == 5 * 4
+    fewer = replace(TOWER, virtual_events=2).tower(SHAPE)
+    assert fewer.behavior_decoder.dense3.out_features == 2 * 4
 
 
 def test_with_attribute_side_all_the_tower_sees_context_and_target():

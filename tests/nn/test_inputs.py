@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from builders import behavior_of, inputs_of
-from thaw.nn.inputs import by_row
+from thaw.nn.inputs import Behavior, by_row
 
 WORLDS = {
     "mixed": ([2, 7, 3, 0, 0], [0, 3, 1, 1, 4, 2, 0]),
@@ -58,19 +58,65 @@ def test_select_users_keeps_their_events(users):
         assert torch.equal(events_of(chosen, place), events_of(behavior, user))
 
 
-@pytest.mark.parametrize(
-    ("lengths", "counts"), [([2, 3, 0, 0], [1, 4]), ([0, 0], [4, 2]), ([2, 3], []), ([0], [1])]
-)
-def test_append_virtual_gives_new_users_theirs_and_leaves_old_ones(lengths, counts):
+REPEATS = [
+    ([2, 3, 0, 0], [[1, 1, 1, 1], [1, 0, 0, 0]]),
+    ([2, 3, 0, 0], [[3, 3], [2, 0]]),
+    ([0, 0], [[2], [5]]),
+    ([0], [[0, 4, 1]]),
+]
+
+
+def written_out(behavior):
+    """The same behavior, each event as often as it stands there."""
+    users = [events_of(behavior, user) for user in range(len(behavior.offsets) - 1)]
+    counts = [
+        behavior.repeats[behavior.offsets[user] : behavior.offsets[user + 1]]
+        for user in range(len(users))
+    ]
+    each = [
+        [event for event, count in zip(*pair, strict=True) for _ in range(int(count))]
+        for pair in zip(users, counts, strict=True)
+    ]
+    values = [event for own in each for event in own]
+    offsets = torch.tensor([0, *torch.tensor([len(own) for own in each]).cumsum(0)])
+    return Behavior(torch.stack(values), offsets, behavior.user)
+
+
+@pytest.mark.parametrize(("lengths", "repeats"), REPEATS)
+def test_append_virtual_gives_new_users_theirs_and_leaves_old_ones(lengths, repeats):
     behavior = behavior_of(lengths, [0])
-    virtual = torch.randn(len(counts), 4, 3)
-    filled = behavior.append_virtual(virtual, torch.tensor(counts, dtype=torch.int64))
-    num_old = len(lengths) - len(counts)
+    virtual = torch.randn(len(repeats), len(repeats[0]), 3)
+    filled = written_out(behavior.append_virtual(virtual, torch.tensor(repeats)))
+    num_old = len(lengths) - len(repeats)
     for user in range(num_old):
         assert torch.equal(events_of(filled, user), events_of(behavior, user))
-    for place, count in enumerate(counts):
-        assert torch.equal(events_of(filled, num_old + place), virtual[place, :count])
-    assert len(filled.values) == sum(lengths) + sum(counts)
+    for place, counts in enumerate(repeats):
+        expected = torch.repeat_interleave(virtual[place], torch.tensor(counts), dim=0)
+        assert torch.equal(events_of(filled, num_old + place), expected)
+
+
+@pytest.mark.parametrize(("lengths", "repeats"), REPEATS)
+def test_events_that_repeat_are_as_if_written_out(lengths, repeats):
+    users = [0, *range(len(lengths)), 0]
+    virtual = torch.randn(len(repeats), len(repeats[0]), 3)
+    short = behavior_of(lengths, users).append_virtual(virtual, torch.tensor(repeats))
+    long = written_out(short)
+    assert torch.equal(short.lengths, long.lengths)
+    torch.testing.assert_close(short.pool(), long.pool())
+    for length in (1, 3, 9):
+        for found, expected in zip(short.pad(length), long.pad(length), strict=True):
+            assert torch.equal(found, expected)
+    torch.testing.assert_close(short.by_row().pool(), long.by_row().pool())
+
+
+@worlds
+def test_by_row_gives_each_row_its_own_events(lengths, user):
+    behavior = behavior_of(lengths, user)
+    rows = behavior.by_row()
+    assert rows.user.tolist() == list(range(len(user)))
+    for row, owner in enumerate(user):
+        assert torch.equal(events_of(rows, row), events_of(behavior, owner))
+    assert rows.owner.tolist() == [row for row, own in enumerate(user) for _ in range(lengths[own])]
 
 
 @worlds

@@ -16,6 +16,9 @@ DEPARTURES = [
     {"alignment": "mse"},
     {"bandwidth": 0.5},
     {"length": "predicted"},
+    {"virtual_events": 1},
+    {"virtual_events": 2, "padding": "mask"},
+    {"virtual_events": 2, "length": "predicted"},
 ]
 departures = pytest.mark.parametrize("options", DEPARTURES, ids=str)
 
@@ -47,13 +50,16 @@ def slow_reconstruction(tower, hidden, users, options):
     attributes, behavior, mask = (part.numpy() for part in users)
     d1 = tower.attribute_decoder(hidden).detach().numpy()
     d2 = tower.behavior_decoder(hidden).detach().numpy()
+    each = math.ceil(5 / (options.get("virtual_events") or 5))
     total_a = total_v = 0.0
     for u in range(4):
         for i in range(3):
             total_a += sum((d1[u][4 * i + k] - attributes[u, i, k]) ** 2 for k in range(4))
         for i in range(5):
             if mask[u, i] or options.get("padding") != "mask":
-                total_v += sum((d2[u][4 * i + k] - behavior[u, i, k]) ** 2 for k in range(4))
+                total_v += sum(
+                    (d2[u][4 * (i // each) + k] - behavior[u, i, k]) ** 2 for k in range(4)
+                )
     is_mean = options.get("reconstruction") == "mean"
     return total_a / 4 / (12 if is_mean else 1) + total_v / 4 / (20 if is_mean else 1)
 
@@ -99,21 +105,29 @@ def test_length_loss_is_the_squared_error_of_the_share(users):
 
 def test_generation_is_equation_8(users):
     tower = tower_of()
-    virtual, lengths = tower.generate(users[0], 5)
+    virtual, repeats = tower.generate(users[0])
     flat = tower.behavior_decoder(tower.attribute_encoder(tower.attribute_pooling(users[0])))
     for u in range(4):
         for i in range(5):
             assert torch.equal(virtual[u, i], flat[u, 4 * i : 4 * i + 4])
-    assert lengths.tolist() == [5] * 4
+    assert repeats.tolist() == [[1] * 5] * 4
+
+
+@pytest.mark.parametrize(("virtual_events", "repeats"), [(1, [5]), (2, [3, 2]), (4, [2, 2, 1])])
+def test_fewer_virtual_events_stand_for_all_positions(users, virtual_events, repeats):
+    tower = tower_of(virtual_events=virtual_events)
+    virtual, found = tower.generate(users[0])
+    assert virtual.shape == (4, len(repeats), 4)
+    assert found.tolist() == [repeats] * 4
 
 
 def test_generation_reads_no_behavior_side(users):
     tower = tower_of()
-    before, _ = tower.generate(users[0], 5)
+    before, _ = tower.generate(users[0])
     for part in (tower.behavior_pooling, tower.behavior_encoder, tower.attribute_decoder):
         for parameter in part.parameters():
             torch.nn.init.constant_(parameter, torch.nan)
-    assert torch.equal(tower.generate(users[0], 5)[0], before)
+    assert torch.equal(tower.generate(users[0])[0], before)
 
 
 @pytest.mark.parametrize(("bias", "expected"), [(-9.0, 1), (0.5, 2), (0.62, 3), (9.0, 5)])
@@ -121,7 +135,7 @@ def test_predicted_lengths_are_rounded_into_1_to_n_v(users, bias, expected):
     tower = tower_of(length="predicted")
     torch.nn.init.zeros_(tower.length_head.weight)
     torch.nn.init.constant_(tower.length_head.bias, bias)
-    assert tower.generate(users[0], 5)[1].tolist() == [expected] * 4
+    assert tower.generate(users[0])[1].sum(1).tolist() == [expected] * 4
 
 
 def test_decoders_are_shared_and_encoders_are_not(users):

@@ -22,12 +22,15 @@ def slow_base_dnn(model, inputs, dropped=lambda x: x):
             for vector in part[row].numpy():
                 total += vector
         z = np.concatenate([z_v, z_a, z_c, z_t])
-        for dense, norm in zip(model.dense, model.norm, strict=True):
+        for dense, norm in zip(model.perceptron.dense, model.perceptron.norm, strict=True):
             y = dense.weight.detach().numpy() @ dropped(z) + dense.bias.detach().numpy()
             scaled = (y - norm.running_mean.numpy()) / np.sqrt(norm.running_var.numpy() + norm.eps)
             y = scaled * norm.weight.detach().numpy() + norm.bias.detach().numpy()
             z = np.where(y > 0, y, 0.01 * y)
-        logits = model.out.weight.detach().numpy() @ z + model.out.bias.detach().numpy()
+        logits = (
+            model.perceptron.out.weight.detach().numpy() @ z
+            + model.perceptron.out.bias.detach().numpy()
+        )
         result.append(1 / (1 + np.exp(-logits)))
     return np.array(result)
 
@@ -36,7 +39,7 @@ def slow_base_dnn(model, inputs, dropped=lambda x: x):
 def model():
     torch.manual_seed(0)
     model = BaseDNN(replace(SHAPE, tasks=2), hidden=(8, 6))
-    for norm in model.norm:  # batch normalisation that does something
+    for norm in model.perceptron.norm:  # batch normalisation that does something
         norm.running_mean.uniform_(-1, 1)
         norm.running_var.uniform_(0.5, 2)
         nn.init.uniform_(norm.weight)
@@ -62,7 +65,7 @@ def test_dropout_is_before_each_dense_layer(model, inputs):
         def forward(self, x):
             return 3 * x
 
-    model.dropout = Tripling()
+    model.perceptron.dropout = Tripling()
     expected = slow_base_dnn(model, inputs, lambda x: 3 * x)
     np.testing.assert_allclose(
         torch.sigmoid(model(inputs).logits).detach().numpy(), expected, rtol=1e-5
@@ -77,7 +80,9 @@ def test_pooled_behavior_of_new_users_is_the_zero_vector(inputs):
 
 def test_virtual_behavior_takes_the_place_of_empty_behavior(model, inputs):
     virtual = torch.randn(2, SHAPE.max_events, SHAPE.dim)
-    behavior = inputs.behavior.append_virtual(virtual, torch.tensor([5, 2]))
+    behavior = inputs.behavior.append_virtual(
+        virtual, torch.tensor([[1, 1, 1, 1, 1], [1, 1, 0, 0, 0]])
+    )
     filled = replace(inputs, behavior=behavior)
     found = torch.sigmoid(model(filled).logits).detach().numpy()
     np.testing.assert_allclose(found, slow_base_dnn(model, filled), rtol=1e-5)
@@ -86,11 +91,12 @@ def test_virtual_behavior_takes_the_place_of_empty_behavior(model, inputs):
 
 def test_training_normalises_over_the_batch(inputs):
     model = BaseDNN(SHAPE, hidden=(8,), dropout=0.0).train()
+    dense, out = model.perceptron.dense[0], model.perceptron.out
     z = BaseDNN.pool(inputs).detach().numpy()
-    y = z @ model.dense[0].weight.detach().numpy().T + model.dense[0].bias.detach().numpy()
+    y = z @ dense.weight.detach().numpy().T + dense.bias.detach().numpy()
     y = (y - y.mean(0)) / np.sqrt(y.var(0) + 1e-5)
-    expected = np.where(y > 0, y, 0.01 * y) @ model.out.weight.detach().numpy().T
-    expected = expected + model.out.bias.detach().numpy()
+    expected = np.where(y > 0, y, 0.01 * y) @ out.weight.detach().numpy().T
+    expected = expected + out.bias.detach().numpy()
     np.testing.assert_allclose(
         model(inputs).logits.detach().numpy(), expected, rtol=1e-4, atol=1e-5
     )
@@ -98,9 +104,12 @@ def test_training_normalises_over_the_batch(inputs):
 
 def test_widths_and_rates_are_the_papers_by_default():
     model = BaseDNN(SHAPE)
-    assert [tuple(layer.weight.shape) for layer in model.dense] == [(512, 16), (256, 512)]
-    assert model.out.weight.shape == (1, 256)
-    assert model.dropout.p == 0.5
+    assert [tuple(layer.weight.shape) for layer in model.perceptron.dense] == [
+        (512, 16),
+        (256, 512),
+    ]
+    assert model.perceptron.out.weight.shape == (1, 256)
+    assert model.perceptron.dropout.p == 0.5
 
 
 def test_training_loss_is_equation_13_per_row(model, inputs):

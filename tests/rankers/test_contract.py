@@ -46,9 +46,21 @@ def test_rows_do_not_depend_on_how_users_are_shared(ranker, lengths, user):
 @rankers
 def test_virtual_behavior_is_seen(ranker):
     model, inputs = build(ranker, SHAPE), inputs_of(*BATCHES["mixed"])
-    behavior = inputs.behavior.append_virtual(torch.ones(2, 5, 4), torch.tensor([5, 5]))
-    differs = (model(replace(inputs, behavior=behavior)).logits != model(inputs).logits).any(1)
-    assert differs.tolist() == inputs.is_new.tolist()
+    behavior = inputs.behavior.append_virtual(torch.ones(2, 2, 4), torch.tensor([[3, 2], [1, 0]]))
+    change = model(replace(inputs, behavior=behavior)).logits - model(inputs).logits
+    assert (change.abs() > 1e-5).any(1).tolist() == inputs.is_new.tolist()
+
+
+@rankers
+def test_an_event_that_repeats_is_seen_as_often(ranker):
+    model, inputs = build(ranker, SHAPE), inputs_of(*BATCHES["mixed"])
+    virtual = torch.randn(2, 2, 4)
+    counted = inputs.behavior.append_virtual(virtual, torch.tensor([[3, 2], [1, 0]]))
+    rows = [virtual[0, 0]] * 3 + [virtual[0, 1]] * 2 + [virtual[1, 0]]
+    written_out = torch.stack([*rows, *[torch.zeros(4)] * 4]).view(2, 5, 4)
+    once = inputs.behavior.append_virtual(written_out, torch.tensor([[1] * 5, [1, 0, 0, 0, 0]]))
+    found, expected = (model(replace(inputs, behavior=each)).logits for each in (counted, once))
+    torch.testing.assert_close(found, expected)
 
 
 @rankers

@@ -1,5 +1,6 @@
 """MAIL's options (Feng et al., CIKM 2021), and the zero-shot tower that they describe."""
 
+import math
 from dataclasses import dataclass
 from typing import Literal, Self
 
@@ -40,6 +41,8 @@ class MAIL:
         attribute_side: what virtual behavior is made from: the user's 'attributes', or 'all' but
             behavior (the authors' code), which costs the tower's work once per row.
         learning_rate_ratio: the tower's learning rate over the ranker's; 0.5 in the authors' code.
+        virtual_events: k, how many different virtual events stand for the n_v, neighbours sharing
+            one; None gives each position its own (Eq. 8).
         users_per_step: how many of a batch's old users the tower learns from in a step, drawn at
             random; None means all of them, as in Algorithm 1. The departure: at 128 a step takes
             less than half the time.
@@ -57,6 +60,7 @@ class MAIL:
     fill_in_training: bool = True
     attribute_side: Literal["attributes", "all"] = "attributes"
     learning_rate_ratio: float = 1.0
+    virtual_events: int | None = None
     users_per_step: int | None = 128
 
     def __post_init__(self) -> None:
@@ -73,8 +77,10 @@ class MAIL:
         for name, layers in (("encoder", 3), ("decoder", 2)):
             if len(getattr(self, name)) != layers:
                 raise MethodError(f"MAIL.{name} (={getattr(self, name)}) must have {layers} widths")
-        if self.users_per_step is not None and self.users_per_step < 1:
-            raise MethodError(f"MAIL.users_per_step (={self.users_per_step}) must be 1 or more")
+        for name in ("virtual_events", "users_per_step"):
+            number = getattr(self, name)
+            if number is not None and number < 1:
+                raise MethodError(f"MAIL.{name} (={number}) must be 1 or more")
 
     @classmethod
     def paper(cls) -> Self:
@@ -92,15 +98,17 @@ class MAIL:
         seen = shape.attributes
         if self.attribute_side == "all":
             seen += shape.context + shape.target
-        width, hidden_dim = shape.dim, self.encoder[-1]
-        rate = self.dropout
+        width, hidden_dim, rate = shape.dim, self.encoder[-1], self.dropout
+        each = math.ceil(shape.max_events / (self.virtual_events or shape.max_events))
+        virtual_events = math.ceil(shape.max_events / each)
         return ZeroShotTower(
             attribute_pooling=AttentionPooling(dim=width, attention_dim=self.attention_dim),
             behavior_pooling=AttentionPooling(dim=width, attention_dim=self.attention_dim),
             attribute_encoder=ResidualEncoder(in_dim=width, hidden=self.encoder, dropout=rate),
             behavior_encoder=ResidualEncoder(in_dim=width, hidden=self.encoder, dropout=rate),
             attribute_decoder=self._decoder(hidden_dim, seen * width),
-            behavior_decoder=self._decoder(hidden_dim, shape.max_events * width),
+            behavior_decoder=self._decoder(hidden_dim, virtual_events * width),
+            num_events=shape.max_events,
             length_head=nn.Linear(hidden_dim, 1) if self.length == "predicted" else None,
             reconstruction=self.reconstruction,
             alignment=self.alignment,

@@ -48,6 +48,8 @@ class Method:
 METHODS = {
     "base-dnn": Method("base-dnn"),
     "mail-base": Method("mail-base", mail=MAIL()),
+    "din": Method("din", "din"),
+    "mail-din": Method("mail-din", "din", MAIL()),
 }
 
 

@@ -19,16 +19,26 @@ class Behavior:
         values: [N, d] float, v_i of all users one after the other, each user's oldest first.
         offsets: [U + 1] int64, where each user's begin.
         user: [B] int64, each row's user.
+        repeats: [N] int64, how many times in a row each event stands there, or None for once. Only
+            virtual events stand there more than once.
     """
 
     values: Tensor
     offsets: Tensor
     user: Tensor
+    repeats: Tensor | None = None
 
     @property
     def lengths(self) -> Tensor:
-        """[U] int64, how many events each user has."""
-        return self.offsets.diff()
+        """[U] int64, how many events each user has, repeats counted."""
+        if self.repeats is None:
+            return self.offsets.diff()
+        return F.pad(self.repeats.cumsum(0), (1, 0)).index_select(0, self.offsets).diff()
+
+    @property
+    def owner(self) -> Tensor:
+        """[N] int64, the user of each of the values."""
+        return torch.repeat_interleave(self.offsets.diff(), output_size=len(self.values))
 
     def pool(self) -> Tensor:
         """Return each row's sum [B, d] over its events; zero where there are none (Eq. 11)."""
@@ -36,9 +46,11 @@ class Behavior:
 
     def pool_users(self) -> Tensor:
         """Return each user's sum [U, d] over the events."""
-        owner = torch.repeat_interleave(self.lengths, output_size=len(self.values))
-        sums = self.values.new_zeros(len(self.offsets) - 1, self.values.shape[1])
-        return sums.index_add(0, owner, self.values)
+        values = self.values
+        if self.repeats is not None:
+            values = values * self.repeats.unsqueeze(1)
+        sums = values.new_zeros(len(self.offsets) - 1, values.shape[1])
+        return sums.index_add(0, self.owner, values)
 
     def pad(self, length: int) -> tuple[Tensor, Tensor]:
         """Return each row's last events [B, length, d], zeros behind them, and a mask [B, length].
@@ -50,39 +62,51 @@ class Behavior:
 
     def pad_users(self, length: int) -> tuple[Tensor, Tensor]:
         """Return each user's last events [U, length, d] and the mask [U, length]."""
-        kept = self.lengths.clamp(max=length)
-        first = self.offsets[1:] - kept
+        lengths = self.lengths
+        kept = lengths.clamp(max=length)
+        first = lengths.cumsum(0) - kept
         position = torch.arange(length, device=self.values.device)
         mask = position < kept.unsqueeze(1)
-        index = torch.where(mask, first.unsqueeze(1) + position, 0)
         width = self.values.shape[1]
         if len(self.values) == 0:
             return self.values.new_zeros(*mask.shape, width), mask
-        values = self.values.index_select(0, index.flatten()).view(*mask.shape, width)
+        index = torch.where(mask, first.unsqueeze(1) + position, 0).flatten()
+        if self.repeats is not None:
+            index = torch.repeat_interleave(self.repeats).index_select(0, index)
+        values = self.values.index_select(0, index).view(*mask.shape, width)
         return values * mask.unsqueeze(2), mask
 
     def select_users(self, users: Tensor) -> "Behavior":
-        """Return the behavior of some users alone, as many rows as users; they must have some."""
-        lengths = self.lengths[users]
+        """Return the behavior of some users, each as often as it is named and with a row each."""
+        lengths = self.offsets.diff().index_select(0, users)
         offsets = F.pad(lengths.cumsum(0), (1, 0))
-        within = torch.arange(int(offsets[-1]), device=users.device)
-        shift = torch.repeat_interleave(self.offsets[users] - offsets[:-1], lengths)
-        values = self.values.index_select(0, within + shift)
-        return Behavior(values, offsets, torch.arange(len(users), device=users.device))
+        shift = torch.repeat_interleave(self.offsets.index_select(0, users) - offsets[:-1], lengths)
+        index = torch.arange(len(shift), device=users.device) + shift
+        repeats = None if self.repeats is None else self.repeats.index_select(0, index)
+        rows = torch.arange(len(users), device=users.device)
+        return Behavior(self.values.index_select(0, index), offsets, rows, repeats)
 
-    def append_virtual(self, virtual: Tensor, lengths: Tensor) -> "Behavior":
+    def by_row(self) -> "Behavior":
+        """Return the behavior with a user for each of the B rows, in their order."""
+        return self.select_users(self.user)
+
+    def append_virtual(self, virtual: Tensor, repeats: Tensor) -> "Behavior":
         """Give virtual behavior to the last users, who must be those without any (Eq. 10).
 
         Args:
-            virtual: [U_new, n_v, d].
-            lengths: [U_new] int64, how many of the virtual events count.
+            virtual: [U_new, k, d].
+            repeats: [U_new, k] int64, how many times each virtual event stands there; 0 for not.
         """
-        position = torch.arange(virtual.shape[1], device=virtual.device)
-        kept = virtual[position < lengths.unsqueeze(1)]
+        there = repeats > 0
         num_old = len(self.offsets) - 1 - len(virtual)
-        ends = self.offsets[num_old] + lengths.cumsum(0)
-        offsets = torch.cat([self.offsets[: num_old + 1], ends])
-        return replace(self, values=torch.cat([self.values, kept]), offsets=offsets)
+        ends = self.offsets[num_old] + there.sum(1).cumsum(0)
+        once = repeats.new_ones(len(self.values)) if self.repeats is None else self.repeats
+        return Behavior(
+            values=torch.cat([self.values, virtual[there]]),
+            offsets=torch.cat([self.offsets[: num_old + 1], ends]),
+            user=self.user,
+            repeats=torch.cat([once, repeats[there]]),
+        )
 
 
 @dataclass(frozen=True)
@@ -149,6 +173,6 @@ def by_row(inputs: Inputs) -> Inputs:
     return replace(
         inputs,
         user_attributes=inputs.user_attributes.index_select(0, owner),
-        behavior=Behavior(behavior.values, offsets, order.argsort()),
+        behavior=Behavior(behavior.values, offsets, order.argsort(), behavior.repeats),
         num_old=num_old,
     )

@@ -1,5 +1,6 @@
 """The zero-shot tower: from attributes to behavior by cross-modal reconstruction (3.2.2)."""
 
+import math
 from typing import Literal, NamedTuple
 
 import torch
@@ -41,7 +42,8 @@ class ZeroShotTower(nn.Module):
         attribute_encoder: E1 (Eq. 15).
         behavior_encoder: E2.
         attribute_decoder: D1 (Eq. 16), out of width n_a · d.
-        behavior_decoder: D2, out of width n_v · d.
+        behavior_decoder: D2, out of width k · d for k different virtual events.
+        num_events: n_v; each virtual event stands for ⌈n_v / k⌉ positions in a row.
         length_head: from d_h to 1, the share of n_v that is predicted to be filled; None generates
             all n_v events.
         reconstruction: 'sum' over coordinates as Eqs. 3-4 have it, or their 'mean'.
@@ -60,6 +62,7 @@ class ZeroShotTower(nn.Module):
         behavior_encoder: ResidualEncoder,
         attribute_decoder: ResidualDecoder,
         behavior_decoder: ResidualDecoder,
+        num_events: int,
         length_head: nn.Linear | None = None,
         reconstruction: Literal["sum", "mean"] = "sum",
         alignment: Literal["mmd", "mse"] = "mmd",
@@ -70,7 +73,7 @@ class ZeroShotTower(nn.Module):
         self.attribute_pooling, self.behavior_pooling = attribute_pooling, behavior_pooling
         self.attribute_encoder, self.behavior_encoder = attribute_encoder, behavior_encoder
         self.attribute_decoder, self.behavior_decoder = attribute_decoder, behavior_decoder
-        self.length_head = length_head
+        self.num_events, self.length_head = num_events, length_head
         self.reconstruction, self.alignment = reconstruction, alignment
         self.bandwidth, self.padding = bandwidth, padding
 
@@ -96,25 +99,43 @@ class ZeroShotTower(nn.Module):
         hidden: Tensor = self.attribute_encoder(self.attribute_pooling(attributes))
         return hidden
 
-    def generate(self, attributes: Tensor, num_events: int) -> tuple[Tensor, Tensor]:
-        """Return virtual behavior [U, n_v, d] (Eq. 8) and how many of its events count [U]."""
+    def generate(self, attributes: Tensor) -> tuple[Tensor, Tensor]:
+        """Return virtual behavior [U, k, d] (Eq. 8), and how often each event stands there [U, k].
+
+        Where every event stands there once, k is n_v.
+        """
         p = self.encode(attributes)
-        virtual = self.behavior_decoder(p).view(len(p), num_events, -1)
+        virtual = self._virtual(p, attributes.shape[2])
         if self.length_head is None:
-            return virtual, torch.full((len(p),), num_events, device=p.device)
-        lengths = (torch.relu(self.length_head(p)).squeeze(1) * num_events).round()
-        return virtual, lengths.clamp(1, num_events).long()
+            lengths = torch.full((len(p), 1), self.num_events, device=p.device)
+        else:
+            lengths = (torch.relu(self.length_head(p)) * self.num_events).round().long()
+            lengths = lengths.clamp(1, self.num_events)
+        each = self._each(virtual)
+        before = each * torch.arange(virtual.shape[1], device=p.device)
+        return virtual, (lengths - before).clamp(0, each)
+
+    def _virtual(self, hidden: Tensor, dim: int) -> Tensor:
+        """[U, k, d], the different virtual events."""
+        decoded: Tensor = self.behavior_decoder(hidden)
+        return decoded.view(len(decoded), -1, dim)
+
+    def _each(self, virtual: Tensor) -> int:
+        """How many of the n_v positions an event of virtual behavior [U, k, d] stands for."""
+        return math.ceil(self.num_events / virtual.shape[1])
 
     def _reconstruction_loss(
         self, hidden: Tensor, attributes: Tensor, behavior: Tensor, mask: Tensor
     ) -> Tensor:
         """Eq. 3 for p, Eq. 4 for q."""
         error_a: Tensor = (self.attribute_decoder(hidden) - attributes.flatten(1)).square()
-        error_v: Tensor = (self.behavior_decoder(hidden) - behavior.flatten(1)).square()
+        virtual = self._virtual(hidden, behavior.shape[2])
+        virtual = virtual.repeat_interleave(self._each(virtual), dim=1)[:, : self.num_events]
+        error_v: Tensor = (virtual - behavior).square()
         if self.padding == "mask":
-            error_v = (error_v.view_as(behavior) * mask.unsqueeze(2)).flatten(1)
+            error_v = error_v * mask.unsqueeze(2)
         if self.reconstruction == "sum":
-            error_a, error_v = error_a.sum(1), error_v.sum(1)
+            error_a, error_v = error_a.sum(1), error_v.sum((1, 2))
         return error_a.mean() + error_v.mean()
 
     def _alignment_loss(self, p: Tensor, q: Tensor) -> Tensor:

@@ -2,7 +2,8 @@
 
 from thaw.rankers.base_dnn import BaseDNN
 from thaw.rankers.contract import Output, Ranker, RankerFactory
+from thaw.rankers.din import DIN
 
-RANKERS: dict[str, RankerFactory] = {"base-dnn": BaseDNN}
+RANKERS: dict[str, RankerFactory] = {"base-dnn": BaseDNN, "din": DIN}
 
-__all__ = ["RANKERS", "BaseDNN", "Output", "Ranker", "RankerFactory"]
+__all__ = ["DIN", "RANKERS", "BaseDNN", "Output", "Ranker", "RankerFactory"]

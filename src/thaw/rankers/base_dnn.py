@@ -1,13 +1,12 @@
 """BaseDNN, the ranking tower of Figure 2 and Eqs. 11 and 12."""
 
 from collections.abc import Sequence
-from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from thaw.nn.inputs import Inputs, InputShape
+from thaw.nn.perceptron import Perceptron
 from thaw.rankers.contract import Output
 
 
@@ -24,11 +23,9 @@ class BaseDNN(nn.Module):
         self, shape: InputShape, *, hidden: Sequence[int] = (512, 256), dropout: float = 0.5
     ) -> None:
         super().__init__()
-        widths = [4 * shape.dim, *hidden]
-        self.dropout = nn.Dropout(dropout)
-        self.dense = nn.ModuleList(nn.Linear(i, o) for i, o in pairwise(widths))
-        self.norm = nn.ModuleList(nn.BatchNorm1d(width) for width in hidden)
-        self.out = nn.Linear(widths[-1], shape.tasks)
+        self.perceptron = Perceptron(
+            in_dim=4 * shape.dim, hidden=hidden, out_dim=shape.tasks, dropout=dropout
+        )
 
     def forward(self, inputs: Inputs) -> Output:
         """Return the logits [B, tasks]."""
@@ -40,10 +37,3 @@ class BaseDNN(nn.Module):
         user = torch.cat([inputs.behavior.pool_users(), inputs.user_attributes.sum(1)], dim=1)
         rows = user.index_select(0, inputs.behavior.user)
         return torch.cat([rows, inputs.context.sum(1), inputs.target.sum(1)], dim=1)
-
-    def perceptron(self, z: Tensor) -> Tensor:
-        """Return the logits [B, tasks] of z (Eq. 12, before the sigmoid)."""
-        for dense, norm in zip(self.dense, self.norm, strict=True):
-            z = F.leaky_relu(norm(dense(self.dropout(z))))
-        logits: Tensor = self.out(z)
-        return logits
