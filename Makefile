@@ -1,6 +1,6 @@
 # make demo   the whole way on simulated data: prepare, train, compare, report
 # make test   the tests;  make check  linters and types;  make docs  the documentation
-# make bench  the benchmarks that need no data of others
+# make bench  all benchmarks;  make bench-training (price, loader, metrics, scoring, roofline)  one
 
 PYTHON ?= python3
 VENV := .venv
@@ -23,9 +23,10 @@ check: $(VENV)/dev
 docs: $(VENV)/dev
 	$(BIN)/mkdocs build --strict
 
-bench: $(VENV)/dev
-	$(BIN)/python benchmarks/metrics.py
-	$(BIN)/python benchmarks/training.py
+bench: $(addprefix bench-,training price loader metrics scoring roofline)
+
+bench-%: $(VENV)/dev
+	$(BIN)/python benchmarks/$*.py
 
 # The demo needs the report's libraries alone; the rest needs the tools as well.
 $(VENV)/demo: pyproject.toml constraints.txt | $(VENV)

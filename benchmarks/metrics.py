@@ -1,30 +1,27 @@
-"""Time AUC and GAUC on many rows, and against scikit-learn in a loop over users on fewer.
+"""Time AUC and GAUC on many rows; against FuxiCTR's gAUC and a loop over scikit-learn on fewer.
 
-    python benchmarks/metrics.py [--rows 10_000_000] [--users 1_000_000] [--out FILE.json]
+    python benchmarks/metrics.py [--rows 26_000_000] [--users 1_000_000] [--out FILE.json]
 
-The default takes about a minute and 1 GB of memory.
+FuxiCTR's gAUC runs in an environment of its own (benchmarks/.peers) on a million rows and takes a
+minute.
 """
 
 import argparse
-import json
-import os
-import platform
 import statistics
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import sklearn
+from measuring import HERE, PEERS, peak_megabytes, peers_python, run, show, write
 from sklearn.metrics import roc_auc_score
 
 from thaw.metrics import auc, gauc, user_aucs
 
 ROUNDS = 5
 SMALL_ROWS, SMALL_USERS = 200_000, 20_000
-RESULTS = Path(__file__).parent / "results" / "metrics.json"
+PEER_ROWS, PEER_USERS = 1_000_000, 100_000
 
 
 class Impressions(NamedTuple):
@@ -69,21 +66,35 @@ def loop_over_users(data: Impressions) -> np.ndarray:
 
 
 def measure_large(rows: int, users: int) -> dict[str, float]:
-    """Seconds for AUC and GAUC with float32 scores, as models give them, and with float64."""
+    """Seconds for AUC and GAUC, with float32 scores as models give them."""
     data = make_impressions(rows, users)
-    noise = np.random.default_rng(1).normal(0, 1e-9, rows)  # so that float32 can't hold them
-    wide = data._replace(scores=data.scores + noise)
     return {
         "rows": rows,
         "users": users,
         "auc_seconds": median_seconds(lambda: auc(data.labels, data.scores)),
         "gauc_seconds": median_seconds(lambda: gauc(*data)),
-        "auc_float64_seconds": median_seconds(lambda: auc(wide.labels, wide.scores)),
-        "gauc_float64_seconds": median_seconds(lambda: gauc(*wide)),
+        "peak_mb": peak_megabytes(),
     }
 
 
-def compare_small() -> dict[str, float]:
+def compare_with_fuxictr() -> dict[str, float]:
+    """How much faster than FuxiCTR's gAUC, and how far apart the values are."""
+    data = make_impressions(PEER_ROWS, PEER_USERS)
+    python, path = peers_python(), PEERS / "impressions.npz"
+    np.savez(path, **data._asdict())
+    theirs = run([python, HERE / "peers" / "fuxictr_gauc.py", path])
+    seconds = median_seconds(lambda: gauc(*data))
+    return {
+        "rows": PEER_ROWS,
+        "users": PEER_USERS,
+        "thaw_seconds": seconds,
+        "fuxictr_seconds": theirs["seconds"],
+        "speedup": theirs["seconds"] / seconds,
+        "absolute_difference": abs(theirs["gauc"] - gauc(*data).value),
+    }
+
+
+def compare_with_sklearn() -> dict[str, float]:
     """How much faster than the loop all users' AUCs come, and how far apart the values are."""
     data = make_impressions(SMALL_ROWS, SMALL_USERS)
     ours, theirs = user_aucs(*data).auc, loop_over_users(data)
@@ -103,42 +114,24 @@ def compare_small() -> dict[str, float]:
     }
 
 
-def describe_machine() -> dict[str, str | int | None]:
-    """CPU model, cores, date and versions."""
-    cpuinfo = Path("/proc/cpuinfo")
-    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
-    models = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return {
-        "cpu": models[0] if models else platform.processor(),
-        "cores": os.cpu_count(),
-        "date": datetime.now(UTC).date().isoformat(),
-        "python": platform.python_version(),
-        "numpy": np.__version__,
-        "scikit-learn": sklearn.__version__,
-    }
-
-
 def main() -> None:
     """Measure, print and write."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rows", type=int, default=10_000_000)
+    parser.add_argument("--rows", type=int, default=26_000_000)
     parser.add_argument("--users", type=int, default=1_000_000)
-    parser.add_argument("--out", type=Path, default=RESULTS)
+    parser.add_argument("--out", type=Path)
     args = parser.parse_args()
     result = {
-        "machine": describe_machine(),
         "rounds": ROUNDS,
         "large": measure_large(args.rows, args.users),
-        "against_sklearn_loop": compare_small(),
+        "against_fuxictr": compare_with_fuxictr(),
+        "against_sklearn_loop": compare_with_sklearn(),
     }
-    for title in ("machine", "large", "against_sklearn_loop"):
-        print(title)
-        for name, value in result[title].items():
-            shown = f"{value:.4g}" if isinstance(value, float) else value
-            print(f"  {name:<24} {shown}")
-    args.out.parent.mkdir(parents=True, exist_ok=True)
-    args.out.write_text(json.dumps(result, indent=2) + "\n")
-    print(f"written to {args.out}")
+    for title in ("large", "against_fuxictr", "against_sklearn_loop"):
+        rows = [(name, f"{value:,.4g}" if isinstance(value, float) else f"{value:,}")
+                for name, value in result[title].items()]  # fmt: skip
+        show(title.replace("_", " "), ("", ""), rows)
+    write("metrics", result, args.out)
 
 
 if __name__ == "__main__":

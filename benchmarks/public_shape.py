@@ -62,21 +62,24 @@ def make(rows: int, seed: int = 0) -> Dataset:
     )
     none = np.zeros((0, 2), np.float32)
     hidden = random.random(count) < 0.4
-    values = {name: pa.nulls(size - 2, pa.string()) for name, size in VOCABULARIES.items()}
-    keys = pa.chunked_array([pa.array([], pa.string())])
+    values = {name: _texts(size - 2) for name, size in VOCABULARIES.items()}
     return Dataset(
         path=Path(),
         schema=schema(),
         manifest={},
-        users=Entities(keys, users, np.zeros((count, 0), np.float32)),
-        items=Entities(keys, items, np.zeros((len(items), 0), np.float32)),
+        users=Entities(_texts(count), users, np.zeros((count, 0), np.float32)),
+        items=Entities(_texts(len(items)), items, np.zeros((len(items), 0), np.float32)),
         events=Events(events, offsets),
         splits={"train": impressions},
         hidden=hidden,
         hidden_in_validation=hidden,
-        vocabularies=Vocabularies({n: pa.chunked_array([v]) for n, v in values.items()}),
+        vocabularies=Vocabularies(values),
         moments=Moments(none, none, none),
     )  # fmt: skip
+
+
+def _texts(count: int) -> pa.ChunkedArray:
+    return pa.chunked_array([pa.array(np.arange(count)).cast(pa.string())])
 
 
 def _codes(random: np.random.Generator, table: str, rows: int) -> np.ndarray:

@@ -1,67 +1,85 @@
-"""Training steps at the public data set's shape: thaw beside FuxiCTR, as ratios of one run.
+"""Training steps at the public data set's shape: thaw beside FuxiCTR and DeepCTR-Torch.
 
-    python benchmarks/training.py [--steps 20] [--rounds 3] [--out benchmarks/results/training.json]
+    python benchmarks/training.py [--steps 20] [--rounds 3] [--only NAME ...]
 
-FuxiCTR is installed in an environment of its own (benchmarks/.fuxictr) and put together from its
-own layers, with the same widths, batch and rows, and its dense Adam. It sees two fields of each
-event; thaw sees these two and the action.
+Every measurement is a process of its own with the same rows; all take turns. The other libraries
+are installed in an environment of their own (benchmarks/.peers) and train with their dense Adam,
+with the same widths, batch and rows. They see two fields of each event side by side; thaw sees the
+two and the action, as one vector.
 """
 
 import argparse
 import json
-import platform
-import statistics
-import subprocess
 import sys
 import time
-from datetime import date
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import public_shape
-import torch
-from rich.console import Console
-from rich.table import Table
+from measuring import HERE, Command, in_turns, peak_megabytes, peers_python, show, write
 
-from thaw.data import Layout
+from thaw.data import Dataset, Layout
 from thaw.loader import Loader, LoaderOptions
 from thaw.methods import MAIL, Method
 from thaw.model import build
 from thaw.optim import Optimizers
 from thaw.training import train_step
 
-HERE = Path(__file__).parent
 BATCH = 1024
 WARM_UP = 20  # steps; the first ones touch memory for the first time
-METHODS = (
-    Method("BaseDNN"),
-    Method("MAIL-Base (default)", mail=MAIL()),
-    Method("MAIL-Base (the paper's letter)", mail=MAIL.paper()),
-)
+METHODS = {
+    "BaseDNN": Method("BaseDNN"),
+    "MAIL-Base": Method("MAIL-Base", mail=MAIL()),
+    "MAIL-Base, the paper's letter": Method("letter", mail=MAIL.paper()),
+    "DIN": Method("DIN", "din"),
+    "MAIL-DIN": Method("MAIL-DIN", "din", MAIL()),
+}
+BASES = {"MAIL-Base": "BaseDNN", "MAIL-Base, the paper's letter": "BaseDNN", "MAIL-DIN": "DIN"}
+PEERS = {
+    "FuxiCTR DNN": ("fuxictr", "DNN"),
+    "FuxiCTR DIN": ("fuxictr", "DIN"),
+    "DeepCTR-Torch DIN": ("deepctr", "DIN"),
+}
 
 
 def main() -> None:
-    """Measure in turns and print medians."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    """Measure in turns and print medians, or measure one method in this process."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--steps", type=int, default=20)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--without-peers", action="store_true", help="measure thaw alone")
-    parser.add_argument("--out", type=Path, default=HERE / "results/training.json")
+    parser.add_argument("--only", nargs="+", default=[*METHODS, *PEERS], metavar="NAME")
+    parser.add_argument("--one", help=argparse.SUPPRESS)
+    parser.add_argument("--out", type=Path)
     args = parser.parse_args()
-    dataset = public_shape.make(BATCH * (args.steps + WARM_UP))
-    seconds: dict[str, list[float]] = {}
-    peer = None if args.without_peers else install_peer(dataset, args.steps)
-    for _ in range(args.rounds):
-        for method in METHODS:
-            seconds.setdefault(method.name, []).append(measure(dataset, method, args.steps))
-        if peer is not None:
-            seconds.setdefault("FuxiCTR DNN", []).append(run_peer(*peer))
-    report({name: statistics.median(values) for name, values in seconds.items()}, args)
+    if args.one is not None:
+        print(json.dumps(measure(METHODS[args.one], args.steps)))
+        return
+    found = in_turns(commands(args.only, args.steps), args.rounds)
+    report(found)
+    facts = {"batch": BATCH, "steps": args.steps, "rounds": args.rounds, "figures": found}
+    write("training", facts, args.out)
 
 
-def measure(dataset: Any, method: Method, steps: int) -> float:
+def commands(names: list[str], steps: int) -> dict[str, Command]:
+    """How each is measured."""
+    chosen: dict[str, Command] = {
+        name: [sys.executable, __file__, "--one", name, "--steps", str(steps)]
+        for name in names
+        if name in METHODS
+    }
+    others = [name for name in names if name in PEERS]
+    if others:
+        python, rows = peers_python(), write_rows(public_shape.make(BATCH * (steps + WARM_UP)))
+        sizes = json.dumps(public_shape.VOCABULARIES)
+        for name in others:
+            library, model = PEERS[name]
+            chosen[name] = [python, HERE / "peers" / f"{library}_step.py", model, rows, sizes]
+    return chosen
+
+
+def measure(method: Method, steps: int) -> dict[str, float]:
     """Seconds a step, the loader's work included, after some steps to warm up."""
+    dataset = public_shape.make(BATCH * (steps + WARM_UP))
     layout = Layout.build(dataset.schema, dataset.vocabularies, dataset.moments)
     model = build(method, layout, dim=32, max_events=100, tasks=1, seed=0).train()
     optimizers = Optimizers.of(model, 1e-3, 1e-3)
@@ -71,75 +89,56 @@ def measure(dataset: Any, method: Method, steps: int) -> float:
         if number == WARM_UP:
             started = time.perf_counter()
         train_step(model, batch, optimizers, seed=number)
-    return (time.perf_counter() - started) / steps
+    return {"seconds": (time.perf_counter() - started) / steps, "peak_mb": peak_megabytes()}
 
 
-def install_peer(dataset: Any, steps: int) -> tuple[Path, Path]:
-    """Install FuxiCTR aside and write the rows for it."""
-    folder = HERE / ".fuxictr"
-    python = folder / "bin/python"
-    if not python.exists():
-        subprocess.run([sys.executable, "-m", "venv", folder], check=True)
-        pip = [python, "-m", "pip", "install", "--quiet", "torch==2.13.0", "fuxictr==2.3.10"]
-        subprocess.run(pip, check=True)
+def write_rows(dataset: Dataset) -> Path:
+    """The rows as the other libraries want them: padded, each event field a column."""
     rows = dataset.splits["train"]
+    columns = {
+        "user": dataset.users.codes[rows.user],
+        "item": dataset.items.codes[rows.item],
+        "context": rows.codes,
+    }
     arrays = {
-        f"user_{n}": c
-        for n, c in zip(public_shape.names("users"), dataset.users.codes[rows.user].T, strict=True)
+        f"{role}_{name}": column
+        for role, table in (("user", "users"), ("item", "items"), ("context", "impressions"))
+        for name, column in zip(public_shape.names(table), columns[role].T, strict=True)
     }
-    arrays |= {
-        f"item_{n}": c
-        for n, c in zip(public_shape.names("items"), dataset.items.codes[rows.item].T, strict=True)
-    }
-    arrays |= {
-        f"context_{n}": c
-        for n, c in zip(public_shape.names("impressions"), rows.codes.T, strict=True)
-    }
+    shown = np.where(dataset.hidden[rows.user], 0, rows.pointer)
     for field, name in enumerate(public_shape.EVENT_FIELDS):
         padded = np.zeros((len(rows), public_shape.MAX_EVENTS), np.int32)
-        for row, (user, length) in enumerate(zip(rows.user, rows.pointer, strict=True)):
+        for row, (user, length) in enumerate(zip(rows.user, shown, strict=True)):
             first = dataset.events.offsets[user]
-            if not dataset.hidden[user]:
-                padded[row, :length] = dataset.events.codes[first : first + length, field]
+            padded[row, :length] = dataset.events.codes[first : first + length, field]
         arrays[f"event_{name}"] = padded
-    path = folder / f"rows-{steps}.npz"
-    np.savez(path, labels=rows.labels[:, 0], **arrays)
-    return python, path  # fmt: skip
+    path = HERE / ".peers" / "rows.npz"
+    np.savez(path, labels=rows.labels[:, 0], lengths=shown, **arrays)
+    return path
 
 
-def run_peer(python: Path, rows: Path) -> float:
-    """Seconds a step of FuxiCTR, measured by itself in its environment."""
-    command = [python, HERE / "fuxictr_dnn.py", rows, json.dumps(public_shape.VOCABULARIES)]
-    found = subprocess.run(command, check=True, capture_output=True, text=True)
-    return float(found.stdout.split()[-1])
+def report(found: dict[str, dict[str, float]]) -> None:
+    """Print time, memory and ratios."""
 
+    def ratio(name: str, other: str | None) -> str:
+        known = other in found and other != name
+        return f"{found[other]['seconds'] / found[name]['seconds']:.1f} x" if known else ""
 
-def report(seconds: dict[str, float], args: argparse.Namespace) -> None:
-    """Print a table, and write the figures with machine, date and versions."""
-    table = Table(title=f"Training at the public data set's shape, batch {BATCH}, d = 32")
-    for name in ("", "ms a step", "rows/s", "times FuxiCTR's DNN", "times BaseDNN's step"):
-        table.add_column(name, justify="left" if not name else "right")
-    peer, base = seconds.get("FuxiCTR DNN", np.nan), seconds["BaseDNN"]
-    for name, value in seconds.items():
-        ratios = (f"{peer / value:.1f}", f"{value / base:.2f}")
-        table.add_row(name, f"{value * 1e3:.0f}", f"{BATCH / value:,.0f}", *ratios)
-    Console(width=110).print(table)
-    facts = {
-        "seconds_per_step": seconds,
-        "rows_per_second": {name: BATCH / value for name, value in seconds.items()},
-        "steps": args.steps, "rounds": args.rounds, "threads": torch.get_num_threads(),
-        "cpu": cpu_model(), "date": date.today().isoformat(), "torch": torch.__version__,
-    }  # fmt: skip
-    args.out.parent.mkdir(exist_ok=True)
-    args.out.write_text(json.dumps(facts, indent=1))
+    def price(name: str) -> str:
+        base = BASES.get(name)
+        return f"{found[name]['seconds'] / found[base]['seconds']:.2f} x" if base in found else ""
 
-
-def cpu_model() -> str:
-    """The processor's name."""
-    path = Path("/proc/cpuinfo")
-    lines = path.read_text().splitlines() if path.exists() else []
-    named = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
-    return named[0] if named else platform.processor()
+    rows = []
+    for name, figures in found.items():
+        kind = "DIN" if "DIN" in name else "DNN"
+        seconds = figures["seconds"]
+        rows.append((
+            name, f"{seconds * 1e3:.0f}", f"{BATCH / seconds:,.0f}", f"{figures['peak_mb']:,.0f}",
+            ratio(name, f"FuxiCTR {kind}"), ratio(name, f"DeepCTR-Torch {kind}"), price(name),
+        ))  # fmt: skip
+    columns = ("", "ms a step", "rows/s", "peak MB", "faster than FuxiCTR's",
+               "than DeepCTR-Torch's", "time of its ranker")  # fmt: skip
+    show(f"Training at the public data set's shape, batch {BATCH}, d = 32", columns, rows)
 
 
 if __name__ == "__main__":

@@ -415,6 +415,7 @@ def test_run_json_says_how_it_was_trained(finished):
     assert facts["method"]["mail"]["encoder"] == list(TOWER.encoder)
     assert facts["method"]["ranker"] == "small_dnn"
     assert facts["training"]["learning_rate"] == 0.001
+    assert facts["versions"]["torch"] == torch.__version__
 
 
 def test_defaults_are_section_4_2s():

@@ -3,8 +3,10 @@
 import dataclasses
 import json
 import math
+import platform
 import shutil
 from dataclasses import dataclass, field
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -176,8 +178,23 @@ def describe(
         "method": facts | {"ranker": method.ranker_name},
         "training": dataclasses.asdict(options),
         "hides_behavior": hides_behavior,
+        "versions": versions(),
     }  # fmt: skip
 
+
+def versions() -> dict[str, str]:
+    """The versions that a run's numbers may depend on."""
+    return {"Python": platform.python_version(), **{name: _version(name) for name in PACKAGES}}
+
+
+def _version(name: str) -> str:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return "not installed as a package"
+
+
+PACKAGES = ("thaw", "torch", "numpy")
 
 # What may change when a run is resumed: how long it goes, not what a step does.
 CHANGEABLE = ("max_epochs", "patience", "checkpoint_seconds", "device")
@@ -209,9 +226,8 @@ def start(folder: Path, facts: dict[str, Any], vocabularies: Path, *, resume: bo
 
 def _differing(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
     """The facts that make it another run."""
-    others = [
-        key for key in now if key not in ("dataset", "training") and before.get(key) != now[key]
-    ]
+    apart = ("dataset", "training", "versions")
+    others = [key for key in now if key not in apart and before.get(key) != now[key]]
     options, former = now["training"], before["training"]
     return others + [
         f"training.{name} ({former.get(name)}, now {value})"

@@ -1,10 +1,9 @@
 """A comparison as one HTML file that needs nothing else: styles and figures are inside."""
 
 import dataclasses
-import platform
 import re
 from dataclasses import dataclass
-from importlib import metadata, resources
+from importlib import resources
 from pathlib import Path
 
 from thaw.errors import ThawError
@@ -22,9 +21,7 @@ from thaw.report.figures import (
 )
 from thaw.report.rows import METRICS, Row, efforts, rows
 from thaw.report.verdict import caveats, task_verdict
-
-PACKAGES = ("thaw", "torch", "numpy")
-"""Whose versions a report names, beside Python's."""
+from thaw.run import versions
 
 
 @dataclass(frozen=True)
@@ -102,7 +99,7 @@ def _render(comparison: Comparison, facts: DataFacts, command: str) -> str:
         validation=validation_panels(comparison),
         facts=facts,
         settings=dataclasses.asdict(comparison.training),
-        versions=_versions(),
+        versions=versions(),
         command=command,
     )
 
@@ -143,14 +140,3 @@ def _typeset(text: str) -> str:
 
 def _unbreakable(found: re.Match[str]) -> str:
     return found[0].replace(" ", "\N{NO-BREAK SPACE}")
-
-
-def _versions() -> dict[str, str]:
-    return {"Python": platform.python_version(), **{name: _version(name) for name in PACKAGES}}
-
-
-def _version(name: str) -> str:
-    try:
-        return metadata.version(name)
-    except metadata.PackageNotFoundError:
-        return "not installed as a package"
