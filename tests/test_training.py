@@ -130,7 +130,7 @@ def test_a_ranker_alone_has_the_ranking_loss_alone(dataset, tmp_path):
 
 
 def test_training_learns(dataset, tmp_path):
-    options = replace(TRAINING, max_epochs=8, patience=8, learning_rate=0.02, batch_size=32)
+    options = replace(TRAINING, max_epochs=8, patience=8, learning_rate=5e-3, batch_size=32)
     thaw.train(dataset, mail(), options, out=tmp_path / "run")
     losses = facts_of(tmp_path / "run").losses
     steps = len(losses) // 8

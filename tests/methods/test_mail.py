@@ -53,8 +53,8 @@ def test_every_departure_changes_the_towers(dataset, options):
     assert not torch.equal(one.eval()(batch), other.eval()(batch))
 
 
-def test_defaults_are_section_4_2s():
-    paper = MAIL()
+def test_the_letter_of_the_paper_is_section_4_2():
+    paper = MAIL.paper()
     assert (paper.encoder, paper.decoder, paper.dropout) == ((1024, 512, 512), (512, 1024), 0.5)
     assert (paper.reconstruction, paper.alignment, paper.bandwidth) == ("sum", "mmd", 1.0)
     assert (paper.length, paper.padding, paper.attribute_side) == (
@@ -63,7 +63,15 @@ def test_defaults_are_section_4_2s():
         "attributes",
     )
     assert (paper.fill_in_training, paper.learning_rate_ratio) == (True, 1.0)
-    assert MAIL.paper() == replace(paper, users_per_step=None)
+    assert (paper.virtual_events, paper.users_per_step) == (None, None)
+
+
+def test_the_default_is_a_smaller_tower_and_otherwise_the_paper():
+    letter = MAIL.paper()
+    cheaper = replace(
+        letter, encoder=(256, 128, 128), decoder=(128, 256), virtual_events=10, users_per_step=128
+    )
+    assert MAIL() == cheaper
 
 
 @pytest.mark.parametrize(

@@ -65,7 +65,7 @@ def test_dropout_is_where_the_equation_has_it(name, slow, request):
 
 
 def test_dropout_has_the_rate(encoder):
-    assert encoder.dropout.p == 0.5
+    assert encoder.dropout.rate == 0.5
     x = torch.randn(2, 4, dtype=torch.float64)
     assert not torch.equal(encoder.train()(x), encoder.eval()(x))
 

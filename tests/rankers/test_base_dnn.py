@@ -109,7 +109,7 @@ def test_widths_and_rates_are_the_papers_by_default():
         (256, 512),
     ]
     assert model.perceptron.out.weight.shape == (1, 256)
-    assert model.perceptron.dropout.p == 0.5
+    assert model.perceptron.dropout.rate == 0.5
 
 
 def test_training_loss_is_equation_13_per_row(model, inputs):

@@ -6,6 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from thaw.nn.dropout import Dropout
+
 
 class ResidualEncoder(nn.Module):
     """Three dense layers; the input enters again at the second and the third (Eq. 15).
@@ -19,7 +21,7 @@ class ResidualEncoder(nn.Module):
     def __init__(self, *, in_dim: int, hidden: Sequence[int], dropout: float) -> None:
         super().__init__()
         first, second, last = hidden
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.dense1 = nn.Linear(in_dim, first)
         self.dense2 = nn.Linear(first + in_dim, second)
         self.dense3 = nn.Linear(second + in_dim, last)
@@ -46,7 +48,7 @@ class ResidualDecoder(nn.Module):
     ) -> None:
         super().__init__()
         first, second = hidden
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.dense1 = nn.Linear(hidden_dim, first)
         self.dense2 = nn.Linear(first + hidden_dim, second)
         self.dense3 = nn.Linear(second + hidden_dim, out_dim)

@@ -6,6 +6,8 @@ from itertools import pairwise
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from thaw.nn.dropout import Dropout
+
 
 class Perceptron(nn.Module):
     """Dense layers with dropout before, batch normalisation and leaky ReLU behind each.
@@ -19,7 +21,7 @@ class Perceptron(nn.Module):
 
     def __init__(self, *, in_dim: int, hidden: Sequence[int], out_dim: int, dropout: float) -> None:
         super().__init__()
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.dense = nn.ModuleList(nn.Linear(i, o) for i, o in pairwise([in_dim, *hidden]))
         self.norm = nn.ModuleList(nn.BatchNorm1d(width) for width in hidden)
         self.out = nn.Linear([in_dim, *hidden][-1], out_dim)

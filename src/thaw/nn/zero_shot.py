@@ -87,9 +87,12 @@ class ZeroShotTower(nn.Module):
         """
         p = self.encode(attributes)
         q = self.behavior_encoder(self.behavior_pooling(behavior, mask))
+        attribute_side, behavior_side = self._reconstruction_losses(
+            p, q, attributes, behavior, mask
+        )
         return ZeroShotLosses(
-            attribute_side=self._reconstruction_loss(p, attributes, behavior, mask),
-            behavior_side=self._reconstruction_loss(q, attributes, behavior, mask),
+            attribute_side=attribute_side,
+            behavior_side=behavior_side,
             alignment=self._alignment_loss(p, q),
             length=self._length_loss(p, mask),
         )
@@ -124,19 +127,37 @@ class ZeroShotTower(nn.Module):
         """How many of the n_v positions an event of virtual behavior [U, k, d] stands for."""
         return math.ceil(self.num_events / virtual.shape[1])
 
-    def _reconstruction_loss(
-        self, hidden: Tensor, attributes: Tensor, behavior: Tensor, mask: Tensor
-    ) -> Tensor:
-        """Eq. 3 for p, Eq. 4 for q."""
-        error_a: Tensor = (self.attribute_decoder(hidden) - attributes.flatten(1)).square()
+    def _reconstruction_losses(
+        self, p: Tensor, q: Tensor, attributes: Tensor, behavior: Tensor, mask: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """L_a of p (Eq. 3) and L_v of q (Eq. 4); the decoders work once for both."""
+        hidden = torch.cat([p, q])
+        decoded = self.attribute_decoder(hidden).view(2, len(p), -1)
+        error_a = (decoded - attributes.flatten(1)).square().sum(2)
         virtual = self._virtual(hidden, behavior.shape[2])
-        virtual = virtual.repeat_interleave(self._each(virtual), dim=1)[:, : self.num_events]
-        error_v: Tensor = (virtual - behavior).square()
-        if self.padding == "mask":
-            error_v = error_v * mask.unsqueeze(2)
-        if self.reconstruction == "sum":
-            error_a, error_v = error_a.sum(1), error_v.sum((1, 2))
-        return error_a.mean() + error_v.mean()
+        error_v = self._behavior_error(virtual, behavior, mask)
+        if self.reconstruction == "mean":
+            error_a, error_v = error_a / attributes[0].numel(), error_v / behavior[0].numel()
+        loss_a, loss_v = (error_a + error_v).mean(1)
+        return loss_a, loss_v
+
+    def _behavior_error(self, virtual: Tensor, behavior: Tensor, mask: Tensor) -> Tensor:
+        """[2, U], squared errors of virtual [2U, k, d] against behavior [U, n_v, d].
+
+        The error of one vector against those that it stands for is their number times its error
+        against their mean, plus how far they are spread around that.
+        """
+        users, length, dim = behavior.shape
+        each = self._each(virtual)
+        fill = each * virtual.shape[1] - length
+        counted = mask if self.padding == "mask" else torch.ones_like(mask)
+        count = F.pad(counted, (0, fill)).view(users, -1, each).sum(2).unsqueeze(2)
+        total = F.pad(behavior, (0, 0, 0, fill)).view(users, -1, each, dim).sum(2)
+        mean = total / count.clamp(min=1)
+        spread = behavior.square().sum((1, 2)) - (count * mean.square()).sum((1, 2))
+        error = (virtual.view(2, *mean.shape) - mean).square() * count
+        summed: Tensor = error.sum((2, 3)) + spread
+        return summed
 
     def _alignment_loss(self, p: Tensor, q: Tensor) -> Tensor:
         if self.alignment == "mse":
