@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 
 import public_shape
+import torch
 from measuring import in_turns, peak_megabytes, show, write
 
 from thaw.data import Dataset, Layout
@@ -20,7 +21,7 @@ from thaw.loader import Loader, LoaderOptions
 from thaw.methods import Method
 from thaw.model import build
 from thaw.optim import Optimizers
-from thaw.training import train_step
+from thaw.training import repeatable, train_step
 
 BATCH, WARM_UP = 1024, 20
 
@@ -77,10 +78,11 @@ def _steps(dataset: Dataset, layout: Layout, loader: Loader, what: str) -> float
     optimizers = Optimizers.of(model, 1e-3, 1e-3)
     batches = list(loader.epoch()) if what == "ready" else loader.epoch()
     started = 0.0
-    for number, batch in enumerate(batches):
-        if number == WARM_UP:
-            started = time.perf_counter()
-        train_step(model, batch, optimizers, seed=number)
+    with repeatable(torch.device("cpu")):
+        for number, batch in enumerate(batches):
+            if number == WARM_UP:
+                started = time.perf_counter()
+            train_step(model, batch, optimizers, seed=number)
     return time.perf_counter() - started
 
 

@@ -23,7 +23,7 @@ from thaw.data import Layout
 from thaw.loader import Loader, LoaderOptions
 from thaw.model import Model, build
 from thaw.optim import Optimizers
-from thaw.training import train_step
+from thaw.training import repeatable, train_step
 
 FLOAT = 4
 ROUNDS = 10
@@ -91,11 +91,11 @@ def measure(name: str, steps: int, limits: dict[str, float]) -> dict[str, float]
     batches = list(Loader(dataset, layout, "train", options).epoch())
     with FlopCounterMode(display=False) as counted:
         train_step(model, batches[0], optimizers, seed=0)
-    for number, batch in enumerate(batches[:WARM_UP]):
-        train_step(model, batch, optimizers, seed=number)
-    started = time.perf_counter()
-    for number, batch in enumerate(batches[WARM_UP:]):
-        train_step(model, batch, optimizers, seed=number)
+    with repeatable(torch.device("cpu")):
+        for number, batch in enumerate(batches):
+            if number == WARM_UP:
+                started = time.perf_counter()
+            train_step(model, batch, optimizers, seed=number)
     seconds = (time.perf_counter() - started) / steps
     flop, moved = counted.get_total_flops(), _bytes(model, batches[0])
     gathered, streamed = moved

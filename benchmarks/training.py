@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import public_shape
+import torch
 from measuring import HERE, Command, in_turns, peak_megabytes, peers_python, show, write
 
 from thaw.data import Dataset, Layout
@@ -23,7 +24,7 @@ from thaw.loader import Loader, LoaderOptions
 from thaw.methods import MAIL, Method
 from thaw.model import build
 from thaw.optim import Optimizers
-from thaw.training import train_step
+from thaw.training import repeatable, train_step
 
 BATCH = 1024
 WARM_UP = 20  # steps; the first ones touch memory for the first time
@@ -85,10 +86,11 @@ def measure(method: Method, steps: int) -> dict[str, float]:
     optimizers = Optimizers.of(model, 1e-3, 1e-3)
     options = LoaderOptions(batch_size=BATCH, is_training=True, unknown_share=0.05)
     started = 0.0
-    for number, batch in enumerate(Loader(dataset, layout, "train", options).epoch()):
-        if number == WARM_UP:
-            started = time.perf_counter()
-        train_step(model, batch, optimizers, seed=number)
+    with repeatable(torch.device("cpu")):
+        for number, batch in enumerate(Loader(dataset, layout, "train", options).epoch()):
+            if number == WARM_UP:
+                started = time.perf_counter()
+            train_step(model, batch, optimizers, seed=number)
     return {"seconds": (time.perf_counter() - started) / steps, "peak_mb": peak_megabytes()}
 
 

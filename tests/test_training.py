@@ -88,6 +88,12 @@ def test_the_global_random_state_is_left_as_it_was(dataset, tmp_path):
     assert not torch.are_deterministic_algorithms_enabled()
 
 
+def test_pytorchs_settings_are_left_as_they_were(dataset, tmp_path):
+    thaw.train(dataset, PLAIN, replace(TRAINING, max_epochs=1), out=tmp_path / "run")
+    assert not torch.are_deterministic_algorithms_enabled()
+    assert torch.utils.deterministic.fill_uninitialized_memory
+
+
 def test_the_global_random_state_has_no_say(dataset, finished, tmp_path):
     with torch.random.fork_rng():
         torch.manual_seed(12345)
