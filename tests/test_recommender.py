@@ -1,4 +1,5 @@
 import math
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import date
 from decimal import Decimal
@@ -285,3 +286,13 @@ def test_a_misspelt_column_is_told_and_others_are_not(model):
     with pytest.warns(UserWarning, match="users: column 'citty' is ignored, and 'city' counts"):
         model.score([{"user_id": "u1", "citty": "Rome"}], ["i1"])
     model.score([{"user_id": "u1", "city": "Rome", "city_2": "Oslo", "name": "Ada"}], ["i1"])
+
+
+def test_several_threads_score_as_one_does(folder, dataset, tables):
+    model = thaw.Recommender.load(folder, dataset=dataset, ranker=small_dnn)
+    users = [[user] for user in tables["users"]]
+    one_by_one = [clicks(model.score(each, tables["items"])) for each in users]
+    fresh = thaw.Recommender.load(folder, dataset=dataset, ranker=small_dnn)
+    with ThreadPoolExecutor(8) as pool:
+        at_once = list(pool.map(lambda each: clicks(fresh.score(each, tables["items"])), users))
+    assert np.array_equal(one_by_one, at_once)

@@ -31,6 +31,9 @@ class Training:
         checkpoint_seconds: time between checkpoints.
         device: 'cpu', 'cuda', or 'auto' for a GPU where there is one.
         explodes_at: training stops when a loss is above this.
+
+    Raises:
+        TrainingError: with all faults at once.
     """
 
     dim: int = 32
@@ -46,12 +49,17 @@ class Training:
     explodes_at: float = 1e6
 
     def __post_init__(self) -> None:
-        for name, least in LEAST.items():
-            if getattr(self, name) < least:
-                raise TrainingError(f"{name} (={getattr(self, name)}) must be {least} or more")
+        faults = [
+            f"{name} (={getattr(self, name)}) must be {least} or more"
+            for name, least in LEAST.items()
+            if getattr(self, name) < least
+        ]
         if not 0 <= self.unknown_share < 1:
-            raise TrainingError(f"unknown_share (={self.unknown_share}) must be in [0, 1)")
+            faults.append(f"unknown_share (={self.unknown_share}) must be in [0, 1)")
         if self.device not in ("auto", "cpu") and not self.device.startswith("cuda"):
-            raise TrainingError(f"device (={self.device!r}) must be 'auto', 'cpu' or 'cuda'")
-        if self.learning_rate <= 0:
-            raise TrainingError(f"learning_rate (={self.learning_rate}) must be above 0")
+            faults.append(f"device (={self.device!r}) must be 'auto', 'cpu' or 'cuda'")
+        for name in ("learning_rate", "explodes_at"):
+            if not getattr(self, name) > 0:
+                faults.append(f"{name} (={getattr(self, name)}) must be above 0")
+        if faults:
+            raise TrainingError("; ".join(faults))

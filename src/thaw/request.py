@@ -1,7 +1,9 @@
 """The tables of a request, read by the rules of preparation; no value in them is refused."""
 
 import contextlib
+import dataclasses
 import difflib
+import threading
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -53,6 +55,10 @@ class Reader:
     vocabularies: Vocabularies
     moments: Moments
     dataset: Dataset | None
+    # Several threads may score at once; one connection serves one at a time.
+    _alone: threading.Lock = dataclasses.field(
+        default_factory=threading.Lock, repr=False, compare=False
+    )
 
     @cached_property
     def _engine(self) -> Any:
@@ -195,11 +201,12 @@ class Reader:
             "_fault": pa.nulls(len(rows), pa.string()),
         })  # fmt: skip
         name = ibis.util.gen_name("request")
-        try:
-            staged = self._engine.create_table(name, table)
-            return typed(staged, columns).order_by("_line").to_pyarrow()
-        finally:
-            self._engine.drop_table(name, force=True)
+        with self._alone:
+            try:
+                staged = self._engine.create_table(name, table)
+                return typed(staged, columns).order_by("_line").to_pyarrow()
+            finally:
+                self._engine.drop_table(name, force=True)
 
 
 def _warn_of_misspelt(table: str, given: list[str], declared: list[str]) -> None:

@@ -104,6 +104,11 @@ def test_other_numbers_of_layers_are_refused(name, layers):
         replace(TOWER, **{name: (8,)})
 
 
+def test_all_faults_are_told_at_once():
+    with pytest.raises(MethodError, match=r"MAIL.padding .* MAIL.dropout .* MAIL.attention_dim "):
+        MAIL(padding="x", dropout=2.0, attention_dim=0)
+
+
 def test_decoders_give_attributes_and_behavior():
     tower = TOWER.tower(SHAPE)
     assert tower.attribute_decoder.dense3.out_features == 3 * 4

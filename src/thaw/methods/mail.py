@@ -45,6 +45,9 @@ class MAIL:
             one; None gives each position its own (Eq. 8).
         users_per_step: how many of a batch's old users the tower learns from in a step, drawn at
             random; None means all of them, as in Algorithm 1.
+
+    Raises:
+        MethodError: with all faults at once.
     """
 
     encoder: tuple[int, int, int] = (256, 128, 128)
@@ -63,23 +66,25 @@ class MAIL:
     users_per_step: int | None = 128
 
     def __post_init__(self) -> None:
-        for name, choices in CHOICES.items():
-            if getattr(self, name) not in choices:
-                raise MethodError(
-                    f"MAIL.{name} (={getattr(self, name)!r}) must be one of {choices}"
-                )
+        faults = [
+            f"MAIL.{name} (={getattr(self, name)!r}) must be one of {choices}"
+            for name, choices in CHOICES.items()
+            if getattr(self, name) not in choices
+        ]
         if not 0 <= self.dropout < 1:
-            raise MethodError(f"MAIL.dropout (={self.dropout}) must be in [0, 1)")
+            faults.append(f"MAIL.dropout (={self.dropout}) must be in [0, 1)")
         for name in ("bandwidth", "learning_rate_ratio"):
-            if getattr(self, name) <= 0:
-                raise MethodError(f"MAIL.{name} (={getattr(self, name)}) must be above 0")
+            if not getattr(self, name) > 0:
+                faults.append(f"MAIL.{name} (={getattr(self, name)}) must be above 0")
         for name, layers in (("encoder", 3), ("decoder", 2)):
             if len(getattr(self, name)) != layers:
-                raise MethodError(f"MAIL.{name} (={getattr(self, name)}) must have {layers} widths")
-        for name in ("virtual_events", "users_per_step"):
+                faults.append(f"MAIL.{name} (={getattr(self, name)}) must have {layers} widths")
+        for name in ("attention_dim", "virtual_events", "users_per_step"):
             number = getattr(self, name)
             if number is not None and number < 1:
-                raise MethodError(f"MAIL.{name} (={number}) must be 1 or more")
+                faults.append(f"MAIL.{name} (={number}) must be 1 or more")
+        if faults:
+            raise MethodError("; ".join(faults))
 
     @classmethod
     def paper(cls) -> Self:
