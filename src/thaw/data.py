@@ -15,6 +15,7 @@ from pyarrow import compute as pc
 from thaw.errors import DataError
 from thaw.schema import Field, NaturalRule, Schema
 from thaw.tables.arrays import load, read_arrow
+from thaw.tables.lookup import Lookup
 from thaw.tables.rules import SPLITS
 from thaw.tables.vocabularies import ACTION, FIRST, MISSING, UNKNOWN, categorical, dense
 
@@ -37,6 +38,11 @@ class Entities:
 
     def __len__(self) -> int:
         return len(self.codes)
+
+    @cached_property
+    def places(self) -> Lookup:
+        """Where each key stands."""
+        return Lookup(self.keys)
 
 
 @dataclass(frozen=True)
@@ -94,10 +100,16 @@ class Vocabularies:
 
     def encode(self, name: str, texts: pa.Array) -> np.ndarray:
         """Return the ids [N] int32 of texts; null is MISSING, what is not there UNKNOWN."""
-        found = pc.index_in(texts, value_set=self.values[name].combine_chunks())
-        codes = pc.fill_null(pc.add(found, FIRST), UNKNOWN)
-        missing = pc.is_null(texts)
-        return np.asarray(pc.if_else(missing, MISSING, codes)).astype(np.int32)
+        if name not in self._lookups:
+            self._lookups[name] = Lookup(self.values[name])
+        place = self._lookups[name].find(texts)
+        codes = np.where(place < 0, UNKNOWN, place + FIRST)
+        return np.where(np.asarray(pc.is_null(texts)), MISSING, codes).astype(np.int32)
+
+    @cached_property
+    def _lookups(self) -> dict[str, Lookup]:
+        """By vocabulary, made when it is first asked for."""
+        return {}
 
     @classmethod
     def open(cls, folder: Path) -> Self:

@@ -19,6 +19,7 @@ from thaw.data import Dataset, Entities, Events, Moments, Vocabularies
 from thaw.errors import DataError
 from thaw.schema import Field, Schema
 from thaw.tables.columns import Column, typed
+from thaw.tables.lookup import Lookup
 from thaw.tables.vocabularies import ACTION, MISSING, categorical, dense
 
 FARTHEST = 1e6
@@ -84,7 +85,7 @@ class Reader:
         values = self._typed(rows, columns)
         keys = values.column("key")
         stored: Entities | None = getattr(self.dataset, table) if self.dataset is not None else None
-        place = _places(keys, stored.keys if stored is not None else None)
+        place = np.full(len(keys), -1) if stored is None else stored.places.find(keys)
         codes = np.zeros((len(rows), len(categorical(fields))), np.int32)
         numbers = np.full((len(rows), len(dense(fields))), np.nan)
         for index, field in enumerate(categorical(fields)):
@@ -114,19 +115,19 @@ class Reader:
         if given is not None:
             stored, owners = self._given_events(given)
         elif self.dataset is not None:
-            stored, owners = self.dataset.events, self.dataset.users.keys
+            stored, owners = self.dataset.events, self.dataset.users.places
         else:
             width = len(self.schema.events.fields) + (self.schema.events.action is not None)
             return Events(np.zeros((0, width), np.int32), np.zeros(len(keys) + 1, np.int64))
-        place = _places(keys, owners)
+        place = owners.find(keys)
         starts = np.where(place >= 0, stored.offsets[place], 0)
         lengths = np.where(place >= 0, stored.offsets[place + 1] - starts, 0)
         offsets = np.concatenate([[0], lengths.cumsum()])
         index = np.repeat(starts - offsets[:-1], lengths) + np.arange(offsets[-1])
         return Events(stored.codes[index], offsets)
 
-    def _given_events(self, given: object) -> tuple[Events, pa.Array]:
-        """A request's events by user and time, and the users they are of."""
+    def _given_events(self, given: object) -> tuple[Events, Lookup]:
+        """A request's events by user and time, and where the users they are of stand."""
         declared = self.schema.events
         by_item = declared.item is not None
         columns = [
@@ -140,9 +141,9 @@ class Reader:
         values = self._typed(rows, columns).sort_by("time")
         is_whole = pc.and_(pc.is_valid(values.column("user")), pc.is_valid(values.column("time")))
         values = values.filter(is_whole)
-        owners = values.column("user").unique()
-        owner = _places(values.column("user"), owners)
-        counts = np.bincount(owner, minlength=len(owners))
+        owners = Lookup(values.column("user").unique())
+        owner = owners.find(values.column("user"))
+        counts = np.bincount(owner, minlength=len(owners.values))
         codes = self._event_codes(values)[np.argsort(owner, kind="stable")]
         return Events(codes, np.concatenate([[0], counts.cumsum()])), owners
 
@@ -303,12 +304,3 @@ def _near(numbers: np.ndarray, moments: np.ndarray) -> np.ndarray:
 def _column(field: Field) -> Column:
     role = "text" if field.kind == "categorical" else "number"
     return Column(field.name, role, f"field_{field.name}")
-
-
-def _places(keys: pa.ChunkedArray, stored: pa.ChunkedArray | pa.Array | None) -> np.ndarray:
-    """[N] where each key stands among the stored ones, -1 where it does not."""
-    if stored is None:
-        return np.full(len(keys), -1)
-    if isinstance(stored, pa.ChunkedArray):
-        stored = stored.combine_chunks()
-    return np.asarray(pc.fill_null(pc.index_in(keys, value_set=stored), -1))
