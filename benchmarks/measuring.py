@@ -64,14 +64,16 @@ def peers_python() -> Path:
     return python
 
 
-def show(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+def show(
+    title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], width: int = 120
+) -> None:
     """Print a table: names first, then numbers."""
     table = Table(title=title, title_justify="left")
     for number, name in enumerate(columns):
         table.add_column(name, justify="right" if number else "left")
     for row in rows:
         table.add_row(*row)
-    Console(width=120).print(table)
+    Console(width=width).print(table)
 
 
 def write(name: str, figures: Mapping[str, Any], path: Path | None = None) -> None:
