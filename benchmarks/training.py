@@ -39,6 +39,7 @@ BASES = {"MAIL-Base": "BaseDNN", "MAIL-Base, the paper's letter": "BaseDNN", "MA
 PEERS = {
     "FuxiCTR DNN": ("fuxictr", "DNN"),
     "FuxiCTR DIN": ("fuxictr", "DIN"),
+    "DeepCTR-Torch DNN": ("deepctr", "DNN"),
     "DeepCTR-Torch DIN": ("deepctr", "DIN"),
 }
 

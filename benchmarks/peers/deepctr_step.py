@@ -1,18 +1,18 @@
-"""Seconds a step of DeepCTR-Torch's DIN.
+"""Seconds a step of DeepCTR-Torch: its DIN, or its WDL without the wide part, which is a DNN.
 
-python deepctr_step.py DIN ROWS.npz VOCABULARIES_JSON
+python deepctr_step.py DNN|DIN ROWS.npz VOCABULARIES_JSON
 """
 
 import torch
 from deepctr_torch.inputs import SparseFeat, VarLenSparseFeat, build_input_features
-from deepctr_torch.models import DIN
+from deepctr_torch.models import DIN, WDL
 from rows import DIM, EVENT_FIELDS, Rows, arguments, time_steps
 from torch.nn import functional as F
 
 
 def main() -> None:
     """Train, and print seconds and memory."""
-    _, rows, sizes = arguments()
+    name, rows, sizes = arguments()
     fields = [
         SparseFeat(name, size, embedding_dim=DIM)
         for name, size in sizes.items()
@@ -23,22 +23,29 @@ def main() -> None:
         VarLenSparseFeat(
             SparseFeat(f"hist_{item}", sizes[item], embedding_dim=DIM, embedding_name=item),
             maxlen=100,
+            combiner="sum",
             length_name="lengths",
         )
         for item in shared.values()
     ]
+    columns = [*fields, *events]
     # The penalty on whole tables that is on by default would cost a pass over them in each step.
-    model = DIN(
-        [*fields, *events], list(shared.values()), dnn_use_bn=True, dnn_hidden_units=(512, 256),
-        dnn_activation="prelu", att_hidden_size=(64,), att_activation="prelu", dnn_dropout=0.5,
-        l2_reg_embedding=0,
-    ).train()  # fmt: skip
+    widths = {"dnn_use_bn": True, "dnn_hidden_units": (512, 256), "dnn_dropout": 0.5,
+              "l2_reg_embedding": 0}  # fmt: skip
+    if name == "DNN":
+        model = WDL([], columns, **widths)
+    else:
+        model = DIN(
+            columns, list(shared.values()), dnn_activation="prelu", att_hidden_size=(64,),
+            att_activation="prelu", **widths,
+        )  # fmt: skip
+    model.train()
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
-    columns = build_input_features([*fields, *events])
+    places = build_input_features(columns)
     rows |= {f"hist_{item}": rows[f"event_{name}"] for name, item in shared.items()}
 
     def step(part: Rows) -> None:
-        inputs = [part[name] if part[name].ndim == 2 else part[name][:, None] for name in columns]
+        inputs = [part[name] if part[name].ndim == 2 else part[name][:, None] for name in places]
         predicted = model(torch.cat(inputs, dim=1).float()).squeeze(1)
         loss = F.binary_cross_entropy(predicted, part["labels"].float())
         optimizer.zero_grad()
