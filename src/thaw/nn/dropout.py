@@ -28,4 +28,5 @@ class Dropout(nn.Module):
         bits.random_(-(1 << 63), None)
         drawn = bits.view(torch.int16)[: x.numel()].view_as(x)
         is_kept = drawn >= self.dropped - _LEVELS // 2
-        return x * is_kept * (_LEVELS / (_LEVELS - self.dropped))
+        # Scaled before it meets x, so that x is multiplied once, and its gradient too.
+        return x * is_kept.to(x.dtype).mul_(_LEVELS / (_LEVELS - self.dropped))
