@@ -207,10 +207,7 @@ class Assembler:
     ) -> np.ndarray:
         """Table rows of a role's fields, the dense ones' vectors last."""
         if random is not None and self.unknown_share > 0:
-            draw = random.random(codes.shape, np.float32)
-            instead = np.where(draw < self.unknown_share / 2, MISSING, UNKNOWN)
-            is_dropped = (draw < self.unknown_share) & (codes >= FIRST)  # missing stays missing
-            codes = np.where(is_dropped, instead, codes)
+            codes = _with_unknowns(codes, self.unknown_share, random)
         ids: np.ndarray = codes + group.starts
         if not len(group.dense_rows):
             return ids
@@ -227,15 +224,30 @@ class Assembler:
         with self._alone:  # two epochs of one loader may be read at once
             # Never cleared: only places that were just written are read.
             self._place[flat] = count
-            touched = flat[self._place[flat] == count]
+            touched = flat.compress(self._place.take(flat, mode="clip") == count)
             self._place[touched] = count[: len(touched)]
-            places = self._place[flat].astype(np.int64)
+            places = self._place.take(flat, mode="clip").astype(np.int64)
         cuts = np.cumsum([part.size for part in ids])[:-1]
         parts = np.split(places, cuts)
         shaped = [
             torch.from_numpy(p.reshape(part.shape)) for p, part in zip(parts, ids, strict=True)
         ]
         return torch.from_numpy(touched), shaped
+
+
+def _with_unknowns(codes: np.ndarray, share: float, random: np.random.Generator) -> np.ndarray:
+    """The codes, a share of them replaced by 'unknown' and 'missing', which stay where they are.
+
+    What is replaced is found by the gaps between, so that a number is drawn for each replaced code
+    and none for the others.
+    """
+    changed = codes.flatten()
+    most = int(changed.size * share + 8 * np.sqrt(changed.size * share) + 8)
+    places = random.geometric(share, most).cumsum() - 1
+    places = places[places < changed.size]
+    instead = np.where(random.random(len(places)) < 0.5, MISSING, UNKNOWN)
+    changed[places] = np.where(changed[places] < FIRST, changed[places], instead)
+    return changed.reshape(codes.shape)
 
 
 def _states(rows: Rows) -> np.ndarray:
