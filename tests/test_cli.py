@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -110,6 +111,52 @@ def test_compare_refuses_a_folder_of_another_rule(yaml_schema: Path, tmp_path: P
     thaw_("prepare", yaml_schema, "--out", tmp_path / "out/dataset")
     with pytest.raises(thaw.DataError, match="another schema or rule"):
         thaw_("compare", yaml_schema, "--out", tmp_path / "out", "--new-users", "natural", *SHORT)
+
+
+def test_compare_refuses_a_dataset_of_files_that_changed_since(
+    yaml_schema: Path, tmp_path: Path
+) -> None:
+    folder = shutil.copytree(yaml_schema.parent, tmp_path / "tables")
+    call = ["compare", folder / "schema.yaml", "--methods", "base-dnn", "--seeds", "1"]
+    call += ["--out", tmp_path / "out", *SHORT, "--no-report"]
+    thaw_(*call)
+    users = parquet.read_table(folder / "users.parquet")
+    parquet.write_table(users.slice(0, 55), folder / "users.parquet")
+    with pytest.raises(thaw.DataError, match="other files, or they have changed since; choose"):
+        thaw_(*call)
+
+
+def test_compare_leaves_a_run_alone(dataset: Dataset, run: Path) -> None:
+    with pytest.raises(thaw.DataError, match="holds a run; choose another folder"):
+        thaw_("compare", dataset.path, "--out", run, *SHORT)
+
+
+def test_an_unfinished_run_is_told_apart(dataset: Dataset, run: Path, tmp_path: Path) -> None:
+    assert json.loads(thaw_("inspect", run, "--json"))["finished"] is True
+    copy = shutil.copytree(run, tmp_path / "copy")
+    facts = json.loads((copy / "run.json").read_text())
+    facts["training"]["max_epochs"] = 5
+    (copy / "run.json").write_text(json.dumps(facts))
+    assert json.loads(thaw_("inspect", copy, "--json"))["finished"] is False
+    found = CliRunner().invoke(cli.app, ["evaluate", str(copy)])
+    assert f"{copy} is not finished; this is its best epoch so far" in found.stderr
+
+
+def test_resuming_where_there_is_no_run_is_told(dataset: Dataset, tmp_path: Path) -> None:
+    call = ["train", dataset.path, "--out", tmp_path / "new", "--resume", "--method", "base-dnn"]
+    found = CliRunner().invoke(cli.app, [str(each) for each in [*call, *SHORT]])
+    assert f"{tmp_path / 'new'} holds no run to resume; a new one starts" in found.stderr
+
+
+def test_inspect_verifies_a_dataset(dataset: Dataset, tmp_path: Path) -> None:
+    copy = shutil.copytree(dataset.path, tmp_path / "copy")
+    thaw_("inspect", copy, "--verify")
+    (copy / "users/hidden.npy").write_bytes(b"")
+    shutil.copy(dataset.path / "users/hidden_in_validation.npy", copy / "users/hidden.npy")
+    with (copy / "users/hidden.npy").open("ab") as file:
+        file.write(b"0")
+    with pytest.raises(thaw.DataError, match=r"users/hidden.npy differ from their checksums"):
+        thaw_("inspect", copy, "--verify")
 
 
 def test_datasets_says_where_from_and_what_is_allowed() -> None:

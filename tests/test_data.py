@@ -1,5 +1,6 @@
 """A prepared dataset, opened."""
 
+import dataclasses
 import json
 import shutil
 from pathlib import Path
@@ -88,3 +89,14 @@ def test_a_damaged_dataset_is_told(
     (copy / name).unlink() if content is None else (copy / name).write_bytes(content)
     with pytest.raises(DataError, match=r"copy: is damaged \(.*\); prepare it again"):
         Dataset.open(copy)
+
+
+def test_a_file_that_changed_is_told(tmp_path: Path, dataset: Dataset) -> None:
+    copy = shutil.copytree(dataset.path, tmp_path / "copy")
+    Dataset.open(copy).verify()
+    with (copy / "train/pointer.npy").open("r+b") as file:
+        file.seek(-1, 2)
+        file.write(b"\x01")
+    (copy / "test/item.npy").unlink()
+    with pytest.raises(DataError, match=r"test/item.npy, train/pointer.npy differ from their"):
+        dataclasses.replace(dataset, path=copy).verify()

@@ -33,3 +33,18 @@ def test_all_faults_are_told_at_once():
         "dim (=0) must be 1 or more; patience (=0) must be 1 or more; "
         "unknown_share (=2.0) must be in [0, 1)"
     )
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "rule"),
+    [
+        ("max_epochs", "3", "must be a whole number"),
+        ("dim", 2.5, "must be a whole number"),
+        ("dim", True, "must be a whole number"),
+        ("learning_rate", "0.1", "must be a number"),
+        ("device", None, "must be a text"),
+    ],
+)
+def test_values_of_another_type_are_refused(name, value, rule):
+    with pytest.raises(TrainingError, match=rf"{name} \(={value!r}\) {rule}"):
+        Training(**{name: value})

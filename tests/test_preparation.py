@@ -262,6 +262,20 @@ def test_the_rejects_shown_are_those_of_the_table_over_the_limit(
     assert "nobody" not in str(found.value)
 
 
+def test_the_rejects_of_every_table_over_the_limit_are_shown_the_cause_first(
+    tables: Tables, tmp_path: Path
+) -> None:
+    plain = make_schema().model_dump(mode="json", exclude_unset=True)
+    plain["users"]["attributes"] = [{"name": "city", "kind": "dense"}]
+    with pytest.raises(DataError) as found:
+        thaw.prepare(thaw.Schema.model_validate(plain), tables, out=tmp_path / "out")
+    shown = [line for line in str(found.value).splitlines() if line.startswith("  ")]
+    assert "is no finite number" in shown[0]
+    assert [line.split()[0] for line in shown] == ["users"] * 3 + ["impressions"] * 3 + [
+        "events"
+    ] * 3
+
+
 @pytest.mark.parametrize("table", ["users", "items", "impressions"])
 def test_an_empty_table_is_an_error(
     table: str, schema: Schema, tables: Tables, tmp_path: Path
@@ -320,6 +334,26 @@ def test_a_failure_in_the_middle_leaves_nothing(
     with pytest.raises(DataError, match=r"out was not made: .*No space left on device"):
         thaw.prepare(schema, tables, out=tmp_path / "out")
     assert left_over(tmp_path) == []
+
+
+def test_a_query_that_ctrl_c_interrupts_leaves_nothing(
+    schema: Schema, tables: Tables, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: object) -> None:
+        raise RuntimeError("Query interrupted")  # what DuckDB raises
+
+    monkeypatch.setattr("thaw.tables.rules.assign", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        thaw.prepare(schema, tables, out=tmp_path / "out")
+    assert left_over(tmp_path) == []
+
+
+def test_a_folder_is_no_file(tables: Tables, tmp_path: Path) -> None:
+    plain = make_schema().model_dump(mode="json", exclude_unset=True)
+    for name in ("users", "items", "impressions", "events"):
+        plain[name]["files"] = "."
+    with pytest.raises(DataError, match=r"users.files: '\.' is a folder; name its files"):
+        thaw.prepare(thaw.Schema.model_validate(plain), data=tmp_path, out=tmp_path / "out")
 
 
 def test_two_runs_do_not_make_the_same_dataset(

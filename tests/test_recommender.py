@@ -1,4 +1,5 @@
 import math
+import shutil
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import date
@@ -31,6 +32,9 @@ def model(folder, dataset):
 def alone(folder):
     """The model without any dataset: it knows nobody."""
     return replace(thaw.Recommender.load(folder, ranker=small_dnn), dataset=None)
+
+
+knows_nobody = pytest.mark.filterwarnings("ignore:no dataset at")
 
 
 def clicks(scores):
@@ -81,6 +85,7 @@ def test_given_columns_come_before_what_is_known(model, tables):
     assert np.array_equal(known, clicks(model.score([{"user_id": user, "city": city}], ["i00"])))
 
 
+@knows_nobody
 def test_each_row_says_which_behavior_was_used(model, alone, dataset, tables, tmp_path):
     plain = thaw.train(dataset, PLAIN, TRAINING, out=tmp_path / "plain")
     users = ["u00", "u59", "nobody"]  # the last tenth of the users has no events
@@ -147,6 +152,7 @@ def test_a_user_who_stands_there_twice_has_the_behavior_twice(model, tables):
     ],
     ids=str,
 )
+@knows_nobody
 @pytest.mark.parametrize("knows", [True, False])
 def test_no_user_makes_it_fail(model, alone, users, knows):
     scores = (model if knows else alone).score(users, ["i00", "unseen", None])
@@ -174,7 +180,6 @@ def test_no_item_makes_it_fail(model, items):
     [
         {"hour": None},
         {"hour": 5},
-        {"hour": [5]},
         {"place": b"x", "hour": 2**70},
         {"hour": math.nan},
     ],
@@ -190,7 +195,10 @@ def test_odd_events_do_not_make_it_fail(model):
         {"user": None, "time": None, "category": [1], "brand": "b1", "action": None},
         {"user": 7, "time": 3.5, "category": "c1", "brand": "b1", "action": "view"},
     ]
-    scores = model.score(["u00", 7, None], ["i00"], events=events)
+    with pytest.warns(
+        UserWarning, match="events: 2 of 3 are left out, for lack of a 'user', or of"
+    ):
+        scores = model.score(["u00", 7, None], ["i00"], events=events)
     assert np.isfinite(clicks(scores)).all()
     assert scores["behavior"].to_pylist() == ["virtual", "real", "virtual"]
 
@@ -207,6 +215,7 @@ def test_ids_are_the_same_as_number_and_as_text(model, ids):
     assert model.score(ids, ["i00"]).equals(model.score(["5", "7"], ["i00"]))
 
 
+@knows_nobody
 def test_unseen_values_are_unknown_and_left_out_ones_missing(alone):
     def score(**attributes):
         return clicks(alone.score([{"user_id": "new", **attributes}], ["i00"]))[0]
@@ -296,3 +305,39 @@ def test_several_threads_score_as_one_does(folder, dataset, tables):
     with ThreadPoolExecutor(8) as pool:
         at_once = list(pool.map(lambda each: clicks(fresh.score(each, tables["items"])), users))
     assert np.array_equal(one_by_one, at_once)
+
+
+def test_without_dataset_and_events_it_says_that_nobody_is_known(alone, dataset):
+    with pytest.warns(UserWarning, match=f"no dataset at {dataset.path}, so nobody's behavior"):
+        alone.score(["u00"], ["i00"])
+    assert alone.score(["u00"], ["i00"], events=[])["behavior"].to_pylist() == ["virtual"]
+
+
+@pytest.mark.parametrize(
+    "make",
+    [np.array, pd.Series, pl.Series, pa.array, lambda ids: pa.chunked_array([ids]), tuple],
+    ids=["NumPy", "pandas", "Polars", "Arrow", "chunks", "tuple"],
+)
+def test_ids_come_as_columns_of_all_kinds(model, make):
+    ids = ["u00", "nobody"]
+    assert model.score(make(ids), make(["i00"])).equals(model.score(ids, ["i00"]))
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"context": "home"}, "context: 'home' is no dict"),
+        ({"context": {"hour": [5, 6]}}, "context: hour: one value, for all pairs"),
+        ({"users": "u00"}, "users: a str is no table .* or a list of ids"),
+    ],
+)
+def test_a_wrong_call_is_told(model, given, message):
+    with pytest.raises(DataError, match=message):
+        model.score(**{"users": ["u00"], "items": ["i00"]} | given)
+
+
+def test_a_damaged_run_is_told(folder, tmp_path):
+    copy = shutil.copytree(folder, tmp_path / "copy")
+    (copy / "run.json").write_text("{}")
+    with pytest.raises(TrainingError, match=r"copy: is damaged .*; train it again"):
+        thaw.Recommender.load(copy, ranker=small_dnn)

@@ -1,6 +1,7 @@
 """The schema: read from YAML and Python alike, and all of its faults told at once."""
 
 from copy import deepcopy
+from datetime import date
 from pathlib import Path
 
 import pytest
@@ -149,3 +150,11 @@ def test_another_rule_keeps_share_and_seed() -> None:
     assert (strict.new_users.share, strict.new_users.seed) == (0.3, 7)
     assert schema.with_new_users("strict", share=0.1).new_users.share == 0.1
     assert schema.with_new_users("natural").new_users.rule == "natural"
+
+
+def test_a_date_in_yaml_is_taken_as_written(tmp_path: Path) -> None:
+    plain = make_schema().model_dump(mode="json", exclude_unset=True)
+    text = yaml.safe_dump(plain | {"split": {"rule": "time", "test_from": date(2026, 2, 23)}})
+    assert "test_from: 2026-02-23" in text
+    (tmp_path / "schema.yaml").write_text(text)
+    assert Schema.read(tmp_path / "schema.yaml").split.test_from == "2026-02-23"

@@ -1,9 +1,10 @@
 """Numbered folders of safetensors and JSON: written aside, renamed into place, without pickle."""
 
+import contextlib
 import json
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -53,14 +54,40 @@ def read(folder: Path, name: str) -> tuple[dict[str, Tensor], dict[str, Any]] | 
     Raises:
         TrainingError: when they can't be read.
     """
-    found = sorted(folder.glob(f"{name}-*"))
-    if not found:
+    facts = read_facts(folder, name)
+    if facts is None:
         return None
+    path = _latest(folder, name)
+    assert path is not None
+    with _readable(path):
+        return load_file(path / TENSORS), facts
+
+
+def read_facts(folder: Path, name: str) -> dict[str, Any] | None:
+    """Return the facts with the highest number alone, or None where there are none.
+
+    Raises:
+        TrainingError: when they can't be read.
+    """
+    path = _latest(folder, name)
+    if path is None:
+        return None
+    with _readable(path):
+        facts: dict[str, Any] = json.loads((path / FACTS).read_text())
+        return facts
+
+
+def _latest(folder: Path, name: str) -> Path | None:
+    return max(folder.glob(f"{name}-*"), default=None)
+
+
+@contextlib.contextmanager
+def _readable(path: Path) -> Iterator[None]:
     try:
-        return load_file(found[-1] / TENSORS), json.loads((found[-1] / FACTS).read_text())
+        yield
     except Exception as error:
         raise TrainingError(
-            f"{found[-1]}: can't be read ({error}); remove it and start again"
+            f"{path}: can't be read ({error}); remove it and start again"
         ) from error
 
 

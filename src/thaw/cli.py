@@ -1,5 +1,6 @@
 """The command line: parses, calls, prints."""
 
+import json
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,10 +19,11 @@ from thaw.experiments.compare import compare
 from thaw.experiments.measures import SEGMENTS, measure
 from thaw.methods import METHODS
 from thaw.options import LOSSES, Training
-from thaw.preparation import declared, prepare
+from thaw.preparation import declared, prepare, sources
 from thaw.printing import show_comparison, show_dataset, show_json, show_run, show_table
 from thaw.progress import Progress, Quiet, TensorBoard, Terminal
 from thaw.recommender import Recommender
+from thaw.run import has_ended, is_run
 from thaw.tables.rules import SPLITS
 from thaw.training import train
 
@@ -111,9 +113,10 @@ def prepare_command(
     the events that were there before it, and no later ones. Rows that can't be used go to
     OUT/rejects.parquet, with file, line and reason.
     """
-    found = prepare(
-        schema, out=out, data=data, new_users=new_users, memory=memory, max_rejects=max_rejects
-    )
+    with _hint("nothing is left of it; give the same command again"):
+        found = prepare(
+            schema, out=out, data=data, new_users=new_users, memory=memory, max_rejects=max_rejects
+        )
     show_dataset(found, as_json=as_json)
 
 
@@ -154,6 +157,8 @@ def train_command(
         learning_rate=learning_rate,
         device=device,
     )
+    if resume and not is_run(out):
+        typer.echo(f"thaw: {out} holds no run to resume; a new one starts", err=True)
     progress: Progress = Quiet() if quiet else Terminal(method)
     if tensorboard:
         progress = TensorBoard(out / "events", LOSSES, progress)
@@ -178,6 +183,8 @@ def evaluate_command(
         raise DataError(f"{run}: its dataset is no longer at {was}; give it with --dataset")
     if split not in SPLITS:
         raise DataError(f"split: {split!r} is none; there are {', '.join(SPLITS)}")
+    if not has_ended(run):
+        typer.echo(f"thaw: {run} is not finished; this is its best epoch so far", err=True)
     found = recommender.predict(recommender.dataset, split)
     results = [
         {"task": task.name, "segment": segment, **vars(measure(found, segment, number))}
@@ -228,6 +235,8 @@ def compare_command(
     ceiling (the same ranker, given new users' real behavior) that a method closes.
     """
     folder = out or Path(f"{Path(what).stem}-comparison")
+    if is_run(folder):
+        raise DataError(f"{folder} holds a run; choose another folder for the comparison (--out)")
     options = Training(
         seed=seed,
         max_epochs=max_epochs,
@@ -238,8 +247,8 @@ def compare_command(
         learning_rate=learning_rate,
         device=device,
     )
-    dataset = _dataset(what, folder / "dataset", data, new_users, memory, max_rejects)
     with _hint("the same command goes on where it stopped"):
+        dataset = _dataset(what, folder / "dataset", data, new_users, memory, max_rejects)
         result = compare(
             dataset,
             methods.split(","),
@@ -272,7 +281,8 @@ def demo_command(
     if not tables.exists():
         simulate(world, tables)
     if not (out / "dataset").exists():
-        prepare(simulated_schema(world), data=tables, out=out / "dataset")
+        with _hint("the same command goes on where it stopped"):
+            prepare(simulated_schema(world), data=tables, out=out / "dataset")
     dataset = Dataset.open(out / "dataset")
     if len(dataset.users) != users:
         raise DataError(
@@ -314,13 +324,19 @@ def datasets_command(as_json: AsJson = False) -> None:
 @app.command("inspect")
 def inspect_command(
     path: Annotated[Path, typer.Argument(help="A prepared dataset or a run.")],
+    verify: Annotated[
+        bool, typer.Option(help="Read all of a dataset and compare it with its checksums.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Describe a dataset or a run."""
-    if (path / "run.json").exists():
+    if is_run(path):
         show_run(Recommender.load(path), path, as_json=as_json)
-    else:
-        show_dataset(Dataset.open(path), as_json=as_json)
+        return
+    dataset = Dataset.open(path)
+    if verify:
+        dataset.verify()
+    show_dataset(dataset, as_json=as_json)
 
 
 def _dataset(
@@ -331,13 +347,22 @@ def _dataset(
         if new_users is not None:
             raise DataError(f"{what} is prepared already; give --new-users to 'thaw prepare'")
         return Dataset.open(what)
+    note = prepared.with_name(f"{prepared.name}-sources.json")
+    read_now = {path: list(facts) for path, facts in sources(what, data).items()}
     if not prepared.exists():
+        note.parent.mkdir(parents=True, exist_ok=True)
+        note.write_text(json.dumps(read_now, indent=1))
         return prepare(
             what, out=prepared, data=data, new_users=new_users, memory=memory, max_rejects=limit
         )
     found = Dataset.open(prepared)
     if found.schema != declared(what, new_users):
         raise DataError(f"{prepared} was prepared by another schema or rule; choose another --out")
+    if not note.exists() or json.loads(note.read_text()) != read_now:
+        raise DataError(
+            f"{prepared} was prepared from other files, or they have changed since; "
+            "choose another --out, or remove it"
+        )
     typer.echo(f"thaw: the dataset is {prepared}, prepared before", err=True)
     return found
 

@@ -1,5 +1,6 @@
 """The prepared dataset: memory-mapped arrays, vocabularies and the schema they came from."""
 
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -120,7 +121,10 @@ class Vocabularies:
 
 @dataclass(frozen=True)
 class Moments:
-    """Mean and standard deviation of each dense field over training rows: pairs by field."""
+    """Mean and standard deviation of each dense field: pairs by field.
+
+    Of users and items those that training shows count once; context is over training rows.
+    """
 
     users: np.ndarray
     items: np.ndarray
@@ -201,6 +205,19 @@ class Dataset:
         """A text that changes with any of the dataset's files."""
         return json.dumps(self.manifest["files"], sort_keys=True)
 
+    def verify(self) -> None:
+        """Read all files and compare them with their checksums.
+
+        Raises:
+            DataError: with the files that are not as they were written.
+        """
+        files = self.manifest["files"].items()
+        changed = [name for name, digest in files if checksum(self.path / name) != digest]
+        if changed:
+            raise DataError(
+                f"{self.path}: {', '.join(changed)} differ from their checksums; prepare it again"
+            )
+
     @property
     def has_ceiling(self) -> bool:
         """Whether new users were made by hiding behavior, which can then be shown."""
@@ -215,6 +232,14 @@ class Dataset:
         table = self.splits[split]
         is_new: np.ndarray = (table.pointer == 0) | self.is_hidden(split)[table.user]
         return is_new
+
+
+def checksum(path: Path) -> str:
+    """Return the checksum of a file, as the manifest has it; of no file an empty one."""
+    if not path.is_file():
+        return ""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def moments(dense_: Mapping[str, list[list[float]]]) -> Moments:

@@ -1,6 +1,7 @@
 """How a method is trained: the paper's hyper-parameters, and what the paper leaves open."""
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
 
 from thaw.errors import TrainingError
 
@@ -49,17 +50,29 @@ class Training:
     explodes_at: float = 1e6
 
     def __post_init__(self) -> None:
-        faults = [
-            f"{name} (={getattr(self, name)}) must be {least} or more"
-            for name, least in LEAST.items()
-            if getattr(self, name) < least
-        ]
-        if not 0 <= self.unknown_share < 1:
-            faults.append(f"unknown_share (={self.unknown_share}) must be in [0, 1)")
-        if self.device not in ("auto", "cpu") and not self.device.startswith("cuda"):
-            faults.append(f"device (={self.device!r}) must be 'auto', 'cpu' or 'cuda'")
-        for name in ("learning_rate", "explodes_at"):
-            if not getattr(self, name) > 0:
-                faults.append(f"{name} (={getattr(self, name)}) must be above 0")
+        faults = [*self._kind_faults()] or [*self._range_faults()]
         if faults:
             raise TrainingError("; ".join(faults))
+
+    def _kind_faults(self) -> Iterator[str]:
+        for field in fields(self):
+            value, kind = getattr(self, field.name), type(field.default)
+            is_number = isinstance(value, int | float) and not isinstance(value, bool)
+            if kind is float and not is_number:
+                yield f"{field.name} (={value!r}) must be a number"
+            if kind is int and not (is_number and isinstance(value, int)):
+                yield f"{field.name} (={value!r}) must be a whole number"
+            if kind is str and not isinstance(value, str):
+                yield f"{field.name} (={value!r}) must be a text"
+
+    def _range_faults(self) -> Iterator[str]:
+        for name, least in LEAST.items():
+            if getattr(self, name) < least:
+                yield f"{name} (={getattr(self, name)}) must be {least} or more"
+        if not 0 <= self.unknown_share < 1:
+            yield f"unknown_share (={self.unknown_share}) must be in [0, 1)"
+        if self.device not in ("auto", "cpu") and not self.device.startswith("cuda"):
+            yield f"device (={self.device!r}) must be 'auto', 'cpu' or 'cuda'"
+        for name in ("learning_rate", "explodes_at"):
+            if not getattr(self, name) > 0:
+                yield f"{name} (={getattr(self, name)}) must be above 0"

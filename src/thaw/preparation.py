@@ -1,7 +1,6 @@
 """From a team's tables to a dataset on disk: whole or not at all."""
 
 import contextlib
-import hashlib
 import json
 import os
 import re
@@ -17,12 +16,13 @@ import pyarrow as pa
 from ibis import _
 from pyarrow import parquet
 
-from thaw.data import FORMAT, Dataset
+from thaw.data import FORMAT, Dataset, checksum
 from thaw.datasets import KNOWN
 from thaw.errors import DataError
 from thaw.locks import alone
 from thaw.schema import Schema
 from thaw.tables import arrays, rules, staging, vocabularies
+from thaw.tables.sources import TABLES, paths
 from thaw.tables.staging import Inputs
 
 # What Python, Arrow and the batches under way need beside DuckDB.
@@ -92,6 +92,25 @@ def declared(schema: Schema | str | Path, new_users: str | None = None) -> Schem
     return schema if new_users is None else schema.with_new_users(new_users)
 
 
+def sources(
+    schema: Schema | str | Path, data: str | Path | None = None
+) -> dict[str, tuple[int, int]]:
+    """Return size and time of change of each file that a schema names, by its path.
+
+    Raises:
+        SchemaError: when the YAML has faults.
+        DataError: when a file is missing.
+    """
+    inputs = _inputs(schema, None, None, data)
+    names = [name for name in TABLES if getattr(inputs.schema, name).files]
+    files = [
+        path.resolve()
+        for name in names
+        for path in paths(name, getattr(inputs.schema, name), inputs.data)
+    ]
+    return {str(path): (path.stat().st_size, path.stat().st_mtime_ns) for path in files}
+
+
 def _inputs(
     schema: Schema | str | Path,
     new_users: str | None,
@@ -121,6 +140,10 @@ def _aside(target: Path) -> Iterator[Path]:
                 yield aside / "work"
             finally:
                 shutil.rmtree(aside, ignore_errors=True)
+    except (duckdb.InterruptException, RuntimeError) as error:
+        if "interrupted" in str(error).lower():  # what DuckDB makes of Ctrl-C
+            raise KeyboardInterrupt from None
+        raise
     except (OSError, duckdb.Error, pa.ArrowException) as error:
         told = str(error).partition("\n")[0]  # what follows in DuckDB's errors is our own SQL
         raise DataError(f"{target} was not made: {told}") from error
@@ -179,12 +202,15 @@ def _rejects(con: Any) -> pa.Table:
     return con.table("rejects").order_by("table", "file", "line").to_pyarrow()
 
 
-def _examples(con: Any, tables: list[str], count: int = 5) -> list[str]:
+def _examples(con: Any, tables: list[str], count: int = 3) -> list[str]:
+    """Some rejects of each table; those of users and items, which can be others' cause, first."""
     rejects = con.table("rejects")
-    rows = rejects.filter(rejects.table.isin(tables)).order_by("table", "file", "line").limit(count)
-    return [
-        f"{row['file']}:{row['line']}: {row['reason']}" for row in rows.to_pyarrow().to_pylist()
+    found = [
+        rejects.filter(rejects.table == name).order_by("file", "line").limit(count).to_pyarrow()
+        for name in tables
     ]
+    rows = [row for part in found for row in part.to_pylist()]
+    return [f"{row['file']}:{row['line']}: {row['reason']}" for row in rows]
 
 
 def _write_arrays(con: Any, schema: Schema, names: list[str], folder: Path, times: Path) -> None:
@@ -251,4 +277,4 @@ def _checksum(path: Path) -> str:
     """The checksum of a file that is on the disk, whatever happens next."""
     with path.open("rb") as file:
         os.fsync(file.fileno())
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return checksum(path)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import typer
+from rich.box import SIMPLE_HEAD
 from rich.console import Console, JustifyMethod
 from rich.table import Table
 
@@ -18,6 +19,7 @@ from thaw.report.facts import data_facts
 from thaw.report.html import write_html
 from thaw.report.plain import comparison_json, without_nan
 from thaw.report.terminal import print_comparison
+from thaw.run import has_ended
 
 
 def show_comparison(
@@ -58,6 +60,7 @@ def show_run(found: Recommender, folder: Path, *, as_json: bool) -> None:
             "run": str(folder),
             "method": facts["method"]["name"],
             "dataset": facts["dataset"],
+            "finished": has_ended(folder),
             "best_epoch": facts["best"]["epoch"] + 1,
             "validation_auc": facts["best"]["validation_auc"],
             "weights": sum(value.numel() for value in found.model.state_dict().values()),
@@ -69,7 +72,7 @@ def show_run(found: Recommender, folder: Path, *, as_json: bool) -> None:
 
 def show_table(title: str, rows: list[dict[str, Any]]) -> None:
     """Print rows of the same columns; what is undefined is a dash."""
-    table = Table(title=title, title_justify="left")
+    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, show_edge=False, padding=0)
     for name, value in rows[0].items():
         justify: JustifyMethod = "left" if isinstance(value, str) else "right"
         table.add_column(name.replace("_", " "), justify=justify)

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -11,6 +12,7 @@ from typing import Any, Self
 import numpy as np
 import pyarrow as pa
 import torch
+from torch import Tensor
 
 from thaw import checkpoint
 from thaw.batch import Assembler, Rows
@@ -84,11 +86,26 @@ class Recommender:
         folder = Path(folder)
         if not (folder / "run.json").exists():
             raise TrainingError(f"{folder}: no run here; make one with 'thaw train'")
-        facts = json.loads((folder / "run.json").read_text())
         found = checkpoint.read(folder, "model")
         if found is None:
             raise TrainingError(f"{folder}: no finished epoch yet; resume the run")
-        tensors, best = found
+        try:
+            facts = json.loads((folder / "run.json").read_text())
+            return cls._build(folder, facts, *found, dataset, ranker, device)
+        except (KeyError, ValueError) as error:
+            raise TrainingError(f"{folder}: is damaged ({error!r}); train it again") from error
+
+    @classmethod
+    def _build(
+        cls,
+        folder: Path,
+        facts: dict[str, Any],
+        tensors: dict[str, Tensor],
+        best: dict[str, Any],
+        dataset: Dataset | None,
+        ranker: RankerFactory | None,
+        device: str,
+    ) -> Self:
         schema = Schema.model_validate(facts["schema"])
         vocabularies = Vocabularies.open(folder / "vocabularies")
         layout = Layout.build(schema, vocabularies, moments(facts["dense"]))
@@ -135,8 +152,9 @@ class Recommender:
                 attributes, or a list of ids.
             items: the same for items.
             context: one value for each context field, for all pairs.
-            events: a table with the users' events, in the schema's columns; without it, users that
-                the dataset knows have the behavior that it knows of.
+            events: a table with the users' events, in the schema's columns: all that is known of
+                them, so that who has none there is new. Without it, users that the dataset knows
+                have the behavior that it knows of.
 
         Returns:
             A table with U x I rows, user by user: 'user', 'item', a probability for each task by
@@ -146,6 +164,12 @@ class Recommender:
             DataError: when a table lacks its key column, or events lack one of theirs.
         """
         schema, reader = self.schema, self._reader
+        if self.dataset is None and events is None:
+            warnings.warn(
+                f"no dataset at {self.facts['dataset']}, so nobody's behavior is known and all "
+                "users count as new; load the model with `dataset`, or give `events`",
+                stacklevel=2,
+            )
         given_users, given_items = reader.entities("users", users), reader.entities("items", items)
         behavior = reader.events(events, given_users.keys)
         tables = _Tables(schema, given_users, given_items, behavior)

@@ -1,11 +1,10 @@
 """The tables of a request, read by the rules of preparation; no value in them is refused."""
 
-import contextlib
 import dataclasses
 import difflib
 import threading
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -20,6 +19,7 @@ from thaw.errors import DataError
 from thaw.schema import Field, Schema
 from thaw.tables.columns import Column, typed
 from thaw.tables.lookup import Lookup
+from thaw.tables.memory import is_list, to_array, to_arrow, to_texts
 from thaw.tables.vocabularies import ACTION, MISSING, categorical, dense
 
 FARTHEST = 1e6
@@ -36,9 +36,6 @@ READABLE = (
     pa.types.is_date,
 )
 """The types of columns that DuckDB reads as preparation does."""
-
-UNREADABLE = (pa.ArrowException, OverflowError)
-"""What Arrow raises for values whose types it can't read, or can't read together."""
 
 
 @dataclass(frozen=True)
@@ -74,6 +71,7 @@ class Reader:
         """
         declared = getattr(self.schema, table)
         key, fields = declared.key, declared.fields
+        given = _rows(given)
         rows = _arrow(table, given, [key])
         _warn_of_misspelt(table, rows.column_names, [key, *(field.name for field in fields)])
         columns = [Column(key, "text", "key")]
@@ -137,10 +135,16 @@ class Reader:
         columns += [Column(declared.item, "text", "item")] if declared.item is not None else []
         columns += [] if by_item else [_column(field) for field in declared.fields]
         columns += [Column(declared.action, "text", "action")] if declared.action else []
-        rows = _arrow("events", given, [column.name for column in columns])
+        rows = _arrow("events", _rows(given), [column.name for column in columns])
         values = self._typed(rows, columns).sort_by("time")
         is_whole = pc.and_(pc.is_valid(values.column("user")), pc.is_valid(values.column("time")))
         values = values.filter(is_whole)
+        if len(values) < len(rows):
+            warnings.warn(
+                f"events: {len(rows) - len(values)} of {len(rows)} are left out, for lack of a "
+                f"{declared.user!r}, or of a {declared.time!r} that is a timestamp or seconds",
+                stacklevel=4,
+            )
         owners = Lookup(values.column("user").unique())
         owner = owners.find(values.column("user"))
         counts = np.bincount(owner, minlength=len(owners.values))
@@ -173,10 +177,15 @@ class Reader:
         """
         fields = self.schema.impressions.context
         names = [field.name for field in fields]
+        if not isinstance(given, Mapping):
+            raise DataError(f"context: {given!r} is no dict of one value for each field")
         unknown = [name for name in given if name not in names]
         if unknown:
             raise DataError(f"context: no field {', '.join(unknown)}; there are {', '.join(names)}")
-        row = pa.table({name: _array([value]) for name, value in given.items()} | {"_": [0]})
+        several = [name for name, value in given.items() if is_list(value)]
+        if several:
+            raise DataError(f"context: {', '.join(several)}: one value, for all pairs")
+        row = pa.table({name: to_array([value]) for name, value in given.items()} | {"_": [0]})
         values = self._typed(row, [_column(field) for field in fields if field.name in given])
         codes = [
             int(self._codes("impressions", field, values)[0]) if field.name in given else MISSING
@@ -224,8 +233,11 @@ def _warn_of_misspelt(table: str, given: list[str], declared: list[str]) -> None
 
 def _is_left_out(given: object, name: str, rows: pa.Table) -> np.ndarray:
     """[N] bool, the rows that say nothing of a column: in a list of dicts each for itself."""
-    if isinstance(given, Sequence) and not isinstance(given, str | bytes):
-        return np.array([not isinstance(row, Mapping) or name not in row for row in given], bool)
+    if is_list(given):
+        rows_given: Sequence[object] = given  # type: ignore[assignment]
+        return np.array(
+            [not isinstance(row, Mapping) or name not in row for row in rows_given], bool
+        )
     return np.full(len(rows), name not in rows.column_names)
 
 
@@ -236,19 +248,17 @@ def _is_record(given: object) -> bool:
     )
 
 
-def _arrow(name: str, given: object, needed: list[str]) -> pa.Table:
+def _arrow(name: str, given: Any, needed: list[str]) -> pa.Table:
     """The rows of a request as an Arrow table with the columns that it needs, the key first."""
-    if _is_record(given):
-        given = [given]
-    if isinstance(given, Sequence) and not isinstance(given, str | bytes):
+    if is_list(given):
         records = [value if isinstance(value, Mapping) else {needed[0]: value} for value in given]
-        names = dict.fromkeys(name for record in records for name in record)
-        given = {name: [record.get(name) for record in records] for name in names or needed}
+        given = records or {column: [] for column in needed}
     try:
-        rows = _table(given)
+        rows = to_arrow(given)
     except (TypeError, ValueError, pa.ArrowException) as error:
         raise DataError(
-            f"{name}: a {type(given).__name__} is no table that Arrow can read ({error})"
+            f"{name}: a {type(given).__name__} is no table that Arrow can read ({error}); pass a "
+            "pandas, Polars or Arrow table, a list of dicts, or a list of ids"
         ) from None
     missing = [column for column in needed if column not in rows.column_names]
     if missing:
@@ -257,41 +267,22 @@ def _arrow(name: str, given: object, needed: list[str]) -> pa.Table:
     return rows
 
 
-def _table(given: Any) -> pa.Table:
-    try:
-        return pa.table(given)
-    except UNREADABLE:
-        if not isinstance(given, Mapping) and not hasattr(given, "columns"):
-            raise
-        return pa.table({str(name): _array(given[name]) for name in given})
-
-
-def _array(values: Any) -> pa.Array:
-    """Values of any types: ids are texts in the end, so a mixture is read as texts."""
-    try:
-        return pa.array(values)
-    except UNREADABLE:
-        return _texts(values)
-
-
-def _texts(values: Iterable[Any]) -> pa.Array:
-    return pa.array([_text(value) for value in values], pa.string())
-
-
-def _text(value: Any) -> str | None:
-    """The text of a value as preparation has it: 5, 5.0 and '5' are the same."""
-    with contextlib.suppress(*UNREADABLE):
-        value = pa.scalar(value, from_pandas=True).as_py()
-    if isinstance(value, float) and value.is_integer():
-        value = int(value)
-    return None if value is None else str(value)
+def _rows(given: Any) -> Any:
+    """One dict as a list of it, and a column of ids, from whatever library, as a list."""
+    if _is_record(given):
+        return [given]
+    if isinstance(given, pa.Array | pa.ChunkedArray):
+        return given.to_pylist()
+    if getattr(given, "ndim", None) == 1 and hasattr(given, "tolist"):  # NumPy, pandas
+        return given.tolist()
+    return given.to_list() if hasattr(given, "to_list") else given  # Polars
 
 
 def _readable(column: pa.ChunkedArray) -> pa.ChunkedArray:
     """A column as it is if DuckDB reads its type, as texts if not."""
     if any(is_kind(column.type) for is_kind in READABLE):
         return column
-    return pa.chunked_array([_texts(column.to_pylist())])
+    return pa.chunked_array([to_texts(column.to_pylist())])
 
 
 def _near(numbers: np.ndarray, moments: np.ndarray) -> np.ndarray:

@@ -153,9 +153,8 @@ def facts_of(folder: Path) -> RunFacts:
     if found is None:
         raise TrainingError(f"{folder}: no checkpoint here")
     tensors, facts = found
-    options = json.loads((folder / "run.json").read_text())["training"]
     return RunFacts(
-        seed=options["seed"],
+        seed=_options(folder)["seed"],
         epochs=len(facts["epochs"]),
         best_epoch=facts["best_epoch"],
         seconds=facts["seconds"],
@@ -163,6 +162,22 @@ def facts_of(folder: Path) -> RunFacts:
         losses=tensors["losses"].numpy(),
         validation_auc=tuple(epoch["validation_auc"] for epoch in facts["epochs"]),
     )
+
+
+def is_run(folder: Path) -> bool:
+    """Whether a folder holds a run."""
+    return (folder / "run.json").exists()
+
+
+def has_ended(folder: Path) -> bool:
+    """Whether a run's training is over, and not only interrupted."""
+    known = checkpoint.read_facts(folder, "checkpoint")
+    return known is not None and State(**known).has_ended(Training(**_options(folder)))
+
+
+def _options(folder: Path) -> dict[str, Any]:
+    options: dict[str, Any] = json.loads((folder / "run.json").read_text())["training"]
+    return options
 
 
 def describe(

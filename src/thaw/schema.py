@@ -4,6 +4,7 @@ The schema is the only place that knows column names. It reads from YAML or is w
 and travels with every prepared dataset, checkpoint and artifact.
 """
 
+from datetime import date
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -68,6 +69,11 @@ class Task(Declaration):
 
 def _listed(value: object) -> object:
     return [value] if isinstance(value, str | Path) else value
+
+
+def _dated(value: object) -> object:
+    """A date that YAML or Python knows as one, as a text."""
+    return value.isoformat() if isinstance(value, date) else value
 
 
 Fields = Annotated[tuple[Annotated[Field, BeforeValidator(named)], ...], Described(default=())]
@@ -180,7 +186,7 @@ class TimeSplit(Declaration):
     """Test rows are those from a point in time on; validation is the last share of training."""
 
     rule: Literal["time"]
-    test_from: str | float | None = Described(
+    test_from: Annotated[str | float | None, BeforeValidator(_dated)] = Described(
         None, description="The first time of the test rows, written as in the time column."
     )
     test_share: Share | None = Described(None, description="Or: the last share of all rows.")

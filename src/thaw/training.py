@@ -35,7 +35,7 @@ FAR = 1000.0
 
 
 def train(
-    dataset: Dataset,
+    dataset: Dataset | str | Path,
     how: str | Method,
     options: Training | None = None,
     *,
@@ -50,7 +50,7 @@ def train(
     on one machine's processor, with as many threads and the same versions.
 
     Args:
-        dataset: the prepared dataset.
+        dataset: the prepared dataset, or its folder.
         how: a method, or its name.
         options: how it is trained.
         out: the run's folder, for checkpoints, the model and TensorBoard events.
@@ -65,6 +65,7 @@ def train(
             users to learn from, or the losses are no longer sound.
         KeyboardInterrupt: after Ctrl-C, with a checkpoint written.
     """
+    dataset = dataset if isinstance(dataset, Dataset) else Dataset.open(dataset)
     what = method(how) if isinstance(how, str) else how
     options = options or Training()
     folder = Path(out)
@@ -247,6 +248,13 @@ def _check_validation(dataset: Dataset) -> None:
     """Early stopping needs an AUC: some task with both classes."""
     labels = np.asarray(dataset.splits["validation"].labels)
     if not (labels.min(0) < labels.max(0)).any():
+        trained = np.asarray(dataset.splits["train"].labels)
+        if not (trained.min(0) < trained.max(0)).any():
+            tasks = ", ".join(task.label for task in dataset.schema.tasks)
+            raise TrainingError(
+                f"train: every label of its {len(trained)} rows is the same, so there is nothing "
+                f"to learn; look at the labels' column ({tasks})"
+            )
         raise TrainingError(
             f"validation: every label of its {len(labels)} rows is the same, so nothing says when "
             "to stop; raise split.validation_share and prepare again"

@@ -23,8 +23,8 @@ ProgressFactory = Callable[[str, int], Progress]
 
 
 def compare(
-    dataset: Dataset,
-    methods: Sequence[str | Method],
+    dataset: Dataset | str | Path,
+    methods: str | Sequence[str | Method],
     *,
     out: str | Path,
     seeds: int = 3,
@@ -37,8 +37,8 @@ def compare(
     A comparison that was stopped goes on where it stood; what has run is not run again.
 
     Args:
-        dataset: the prepared dataset.
-        methods: methods, or their names.
+        dataset: the prepared dataset, or its folder.
+        methods: methods, or their names; one of them will do.
         out: a folder for the runs.
         seeds: how many seeds, counted from `training.seed`.
         training: how all methods are trained.
@@ -48,7 +48,11 @@ def compare(
         MethodError: for an unknown method, a name that stands for two, or no seeds.
         TrainingError: when a run fails, or `out` holds runs of another comparison.
     """
-    chosen = _with_bases([method(m) if isinstance(m, str) else m for m in methods])
+    dataset = dataset if isinstance(dataset, Dataset) else Dataset.open(dataset)
+    named = [methods] if isinstance(methods, str) else methods
+    if not named:
+        raise MethodError("methods: is empty; name one or more")
+    chosen = _with_bases([method(m) if isinstance(m, str) else m for m in named])
     first = training or Training()
     if seeds < 1:
         raise MethodError(f"seeds (={seeds}) must be 1 or more")

@@ -37,9 +37,9 @@ class Scores:
 
     mean: Number
     half: str
-    improvement: Number
+    improvement: str
     p_value: str
-    gap: Number
+    gap: str
 
 
 @dataclass(frozen=True)
@@ -129,21 +129,16 @@ def _row(comparison: Comparison, line: Line, cell: Cell, rivals: list[Cell]) -> 
 def _scores(
     comparison: Comparison, line: Line, cell: Cell, rivals: list[Cell], metric: Statistic
 ) -> Scores:
-    this, others = figure(cell, metric), [figure(rival, metric) for rival in rivals]
-
-    def number(text: str, value: Callable[[Figure], float]) -> Number:
-        highest = _best([value(other) for other in others], max)
-        return Number(text, line.kind == "method" and value(this) == highest)
-
-    gap = number(percent(this.gap_closed.mean), lambda f: f.gap_closed.mean)
-    if _has_no_gap(comparison, line, cell, metric):
-        gap = Number(NO_GAP)
+    this = figure(cell, metric)
+    highest = _best([figure(rival, metric).interval.mean for rival in rivals], max)
+    is_best = line.kind == "method" and this.interval.mean == highest
+    is_gap = not _has_no_gap(comparison, line, cell, metric)
     return Scores(
-        mean=number(fixed(this.interval.mean), lambda f: f.interval.mean),
+        mean=Number(fixed(this.interval.mean), is_best),
         half=half_width(this.interval),
-        improvement=number(signed(this.improvement, 2), lambda f: f.improvement),
+        improvement=signed(this.improvement, 2),
         p_value=DASH if this.test is None else p_value(this.test.p_value),
-        gap=gap,
+        gap=percent(this.gap_closed.mean) if is_gap else NO_GAP,
     )
 
 

@@ -100,11 +100,11 @@ def _scores_table(found: list[Row], *, has_gap: bool, is_wide: bool) -> Table:
 
 def _cells(scores: Scores, has_gap: bool, is_wide: bool) -> list[Text]:
     """One metric's part of a row."""
-    mean, improvement = _text(scores.mean), _text(scores.improvement)
-    gap = [_text(scores.gap)] if has_gap else []
+    mean, improvement, p_value = _text(scores.mean), Text(scores.improvement), Text(scores.p_value)
+    gap = [Text(scores.gap)] if has_gap else []
     if is_wide:
-        return [Text.assemble(mean, f" {scores.half:>7}"), improvement, Text(scores.p_value), *gap]
-    below = Text.assemble(improvement, f"\n{scores.p_value}")
+        return [Text.assemble(mean, f" {scores.half:>7}"), improvement, p_value, *gap]
+    below = Text.assemble(improvement, "\n", p_value)
     return [Text.assemble(mean, f"\n{scores.half}"), below, *gap]
 
 

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import ibis
+import numpy as np
 from ibis import _
 from ibis.expr import datatypes as dt
 from ibis.expr import types as ir
@@ -13,6 +14,8 @@ DAY = 86_400 * MICROSECONDS
 # The year 5138. Numbers beyond are milliseconds or finer, which beside a table in seconds would let
 # every event lie before every impression, unseen.
 LAST_SECOND = 1e11
+# Numbers are stored with 32 bits.
+LARGEST = float(np.finfo(np.float32).max)
 
 
 @ibis.udf.scalar.builtin  # type: ignore[untyped-decorator]
@@ -115,7 +118,7 @@ _RULES = {
     "event time": _NO_TIME,
     "label": "is not 0 or 1",
     "flag": "is not 0 or 1",
-    "number": "is no finite number",
+    "number": "is no finite number of at most 3.4e38",
 }
 
 
@@ -123,7 +126,7 @@ def _is_fault(raw: ir.Value, value: ir.Value, role: str) -> ir.BooleanValue:
     if role == "number":
         given = as_text(raw).notnull() if not raw.type().is_numeric() else raw.notnull()
         is_nan = raw.try_cast("float64").isnan().fill_null(False)
-        return (given & value.isnull() & ~is_nan) | value.isinf().fill_null(False)
+        return (given & value.isnull() & ~is_nan) | (value.abs() > LARGEST).fill_null(False)
     return value.isnull()
 
 

@@ -17,6 +17,7 @@ from ibis.expr import types as ir
 
 from thaw.errors import DataError
 from thaw.schema import CsvOptions, Schema, Table
+from thaw.tables.memory import to_arrow
 
 TABLES = ("users", "items", "impressions", "events")
 
@@ -65,7 +66,7 @@ def parts(
         yield Part(f"{name} (in memory)", rows)
         return
     table: Table = getattr(schema, name)
-    for path in _paths(name, table, data):
+    for path in paths(name, table, data):
         if path.suffix in PARQUET:
             rows = con.read_parquet(path).mutate(_line=ibis.row_number() + 1, _fault=ibis.null(str))
         else:
@@ -75,11 +76,8 @@ def parts(
 
 def _in_memory(con: Any, name: str, table: object) -> None:
     try:
-        if isinstance(table, list):
-            names = dict.fromkeys(name for row in table for name in row)
-            table = {name: [row.get(name) for row in table] for name in names}
-        arrow = table if isinstance(table, pa.Table) else pa.table(table)
-    except (TypeError, ValueError, AttributeError) as error:
+        arrow = to_arrow(table)
+    except (TypeError, ValueError, AttributeError, pa.ArrowException) as error:
         raise DataError(
             f"{name}: a {type(table).__name__} is no table that Arrow can read ({error}); "
             "pass a pandas, Polars or Arrow table, or a list of dicts"
@@ -106,8 +104,12 @@ def _check_distinct(origin: str, columns: Sequence[str]) -> None:
         )
 
 
-def _paths(name: str, table: Table, data: Path) -> list[Path]:
-    """The table's files, globs expanded, in a fixed order."""
+def paths(name: str, table: Table, data: Path) -> list[Path]:
+    """Return the files of one of the schema's tables, globs expanded, in a fixed order.
+
+    Raises:
+        DataError: when there are none.
+    """
     if not table.files:
         raise DataError(f"{name}.files: is missing; name the files, or pass tables in memory")
     found: list[Path] = []
@@ -115,6 +117,8 @@ def _paths(name: str, table: Table, data: Path) -> list[Path]:
         base = Path(pattern).anchor or data
         relative = Path(pattern).relative_to(base) if Path(pattern).anchor else Path(pattern)
         literal = Path(base) / relative
+        if literal.is_dir():
+            raise DataError(f"{name}.files: {pattern!r} is a folder; name its files, as '*.csv'")
         matches = [literal] if literal.is_file() else sorted(Path(base).glob(str(relative)))
         matches = [path for path in matches if path.is_file()]
         if not matches:
