@@ -56,6 +56,11 @@ def feature_map(sizes: dict[str, int], folder: str, *, pools_events: bool) -> Fe
     return found
 
 
+def dnn_batch(rows: Rows, columns: list[str]) -> Rows:
+    """What a model of FuxiCTR's takes: its features and the label, and nothing else."""
+    return {name: rows[name] for name in columns} | {"label": rows["labels"]}
+
+
 def din_batch(rows: Rows, columns: list[str]) -> tuple[Rows, Rows, torch.Tensor]:
     """What FuxiCTR's DIN takes: fields, events with the target behind them, and a mask."""
     shared = [f"item_{name}" for name in EVENT_FIELDS]
@@ -76,7 +81,7 @@ def main() -> None:
         described = feature_map(sizes, folder, pools_events=name == "DNN")
         if name == "DNN":
             model = DNN(described, folder).train()
-            prepare = lambda part: {**part, "label": part["labels"]}  # noqa: E731
+            prepare = lambda part: dnn_batch(part, list(described.features))  # noqa: E731
         else:
             model = DIN(
                 described, dnn_hidden_units=[512, 256], dnn_activations="LeakyReLU",
