@@ -26,7 +26,7 @@ from thaw.tables.sources import TABLES, paths
 from thaw.tables.staging import Inputs
 
 # What Python, Arrow and the batches under way need beside DuckDB.
-OWN_MEMORY = 600 * 2**20
+OWN_MEMORY = 720 * 2**20
 
 
 def prepare(

@@ -48,6 +48,7 @@ class Method:
 METHODS = {
     "base-dnn": Method("base-dnn"),
     "mail-base": Method("mail-base", mail=MAIL()),
+    "mail-base-paper": Method("mail-base-paper", mail=MAIL.paper()),
     "din": Method("din", "din"),
     "mail-din": Method("mail-din", "din", MAIL()),
 }
