@@ -406,5 +406,7 @@ def test_a_killed_run_leaves_no_dataset_and_the_next_one_cleans_up(
 
 def test_tables_in_different_units_of_time_are_refused(tables: Tables, tmp_path: Path) -> None:
     late = [{**row, "time": row["time"] + 1_700_000_000} for row in tables["impressions"]]
-    with pytest.raises(DataError, match=r"times: impressions from 2023.* events from 1970.*unit"):
+    with pytest.raises(
+        DataError, match=r"impressions.time from 2023.* events.time from 1970.*unit"
+    ):
         thaw.prepare(make_schema(), {**tables, "impressions": late}, out=tmp_path / "out")

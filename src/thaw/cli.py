@@ -166,6 +166,9 @@ def train_command(
         found = train(
             Dataset.open(dataset), method, options, out=out, resume=resume, progress=progress
         )
+    if found.facts["best"]["epoch"] + 1 == max_epochs:
+        told = f"the last of {max_epochs} epochs was the best; --resume --max-epochs goes on"
+        typer.echo(f"thaw: {told}", err=True)
     show_run(found, out, as_json=as_json)
 
 

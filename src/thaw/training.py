@@ -218,7 +218,7 @@ class Trainer:
         raise TrainingError(
             f"step {step} (epoch {state.epoch}, batch {state.batch}): the losses are no longer "
             f"sound: {shown}. Likely cause: {_cause(self.model, batch, losses, self.dataset)}. "
-            f"What {self.folder} holds is from before"
+            f"Models and checkpoints in {self.folder} are from before"
         )
 
     def save(self) -> None:

@@ -99,6 +99,12 @@ def test_a_missing_column_is_named_with_those_that_are_there() -> None:
         run(make_schema(), {**GOOD, "users": users})
 
 
+def test_a_single_column_asks_for_the_delimiter() -> None:
+    users = [{"user_id;city;age": "u1;Rome;30"}]
+    with pytest.raises(DataError, match=r"a single one: is users.csv.delimiter right\?"):
+        run(make_schema(), {**GOOD, "users": users})
+
+
 @pytest.mark.parametrize(
     ("text", "told"),
     [

@@ -46,10 +46,10 @@ def stage(con: Any, inputs: Inputs) -> None:
     ))  # fmt: skip
     counts = {name: _stage_table(con, inputs, name) for name in TABLES}
     con.create_table("read", pa.table({"table": list(counts), "rows": list(counts.values())}))
-    _check_clocks(con)
+    _check_clocks(con, inputs.schema)
 
 
-def _check_clocks(con: Any) -> None:
+def _check_clocks(con: Any, schema: Schema) -> None:
     """Refuse events and impressions that are ages apart: their times are in different units."""
     spans = {}
     for name in ("impressions", "events"):
@@ -60,8 +60,9 @@ def _check_clocks(con: Any) -> None:
         return
     apart = max(shown["first"] - done["last"], done["first"] - shown["last"])
     if apart > AGES:
+        columns_ = {"impressions": schema.impressions.time, "events": schema.events.time}
         told = " and ".join(
-            f"{name} from {_date(span['first'])} to {_date(span['last'])}"
+            f"{name}.{columns_[name]} from {_date(span['first'])} to {_date(span['last'])}"
             for name, span in spans.items()
         )
         raise DataError(f"times: {told}; one of the two columns is in another unit")
@@ -152,8 +153,11 @@ def _fill(fill: Callable[[str, ir.Table], object], name: str, rows: ir.Table, or
 def _check_columns(name: str, origin: str, wanted: list[Column], rows: ir.Table) -> None:
     missing = [column.name for column in wanted if column.name not in rows.columns]
     if missing:
-        there = ", ".join(column for column in rows.columns if not column.startswith("_"))
-        raise DataError(f"{name}: {origin} has no column {', '.join(missing)}; it has {there}")
+        there = [column for column in rows.columns if not column.startswith("_")]
+        told = f"{name}: {origin} has no column {', '.join(missing)}; it has {', '.join(there)}"
+        if len(there) == 1 and len(wanted) > 1:
+            told += f", a single one: is {name}.csv.delimiter right?"
+        raise DataError(told)
 
 
 def _checked(con: Any, schema: Schema, name: str, rows: ir.Table) -> ir.Table:
