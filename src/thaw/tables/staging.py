@@ -60,9 +60,9 @@ def _check_clocks(con: Any, schema: Schema) -> None:
         return
     apart = max(shown["first"] - done["last"], done["first"] - shown["last"])
     if apart > AGES:
-        columns_ = {"impressions": schema.impressions.time, "events": schema.events.time}
+        clocks = {"impressions": schema.impressions.time, "events": schema.events.time}
         told = " and ".join(
-            f"{name}.{columns_[name]} from {_date(span['first'])} to {_date(span['last'])}"
+            f"{name}.{clocks[name]} from {_date(span['first'])} to {_date(span['last'])}"
             for name, span in spans.items()
         )
         raise DataError(f"times: {told}; one of the two columns is in another unit")
