@@ -1,6 +1,6 @@
 # make demo   the whole way on simulated data: prepare, train, compare, report
 # make test   the tests;  make check  linters and types;  make docs  the documentation
-# make bench  all benchmarks;  make bench-training (loader, metrics, scoring, roofline, prepare, price)  one
+# make bench  all benchmarks;  make bench-training (changes, loader, metrics, scoring, roofline, prepare, price)  one
 
 PYTHON ?= python3
 VENV := .venv
@@ -24,7 +24,7 @@ docs: $(VENV)/dev
 	$(BIN)/mkdocs build --strict
 
 # The price of MAIL stands last: it trains for hours, and goes on where it was stopped.
-bench: $(addprefix bench-,training loader metrics scoring roofline prepare price)
+bench: $(addprefix bench-,training changes loader metrics scoring roofline prepare price)
 
 bench-%: $(VENV)/dev
 	$(BIN)/python benchmarks/$*.py
