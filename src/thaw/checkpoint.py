@@ -54,13 +54,11 @@ def read(folder: Path, name: str) -> tuple[dict[str, Tensor], dict[str, Any]] | 
     Raises:
         TrainingError: when they can't be read.
     """
-    facts = read_facts(folder, name)
-    if facts is None:
+    path = _latest(folder, name)  # once: a run that goes on may replace it at any time
+    if path is None:
         return None
-    path = _latest(folder, name)
-    assert path is not None
     with _readable(path):
-        return load_file(path / TENSORS), facts
+        return load_file(path / TENSORS), json.loads((path / FACTS).read_text())
 
 
 def read_facts(folder: Path, name: str) -> dict[str, Any] | None:

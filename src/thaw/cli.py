@@ -19,7 +19,7 @@ from thaw.experiments.compare import compare
 from thaw.experiments.measures import SEGMENTS, measure
 from thaw.methods import METHODS
 from thaw.options import LOSSES, Training
-from thaw.preparation import declared, prepare, sources
+from thaw.preparation import declared, prepare, source_files
 from thaw.printing import show_comparison, show_dataset, show_json, show_run, show_table
 from thaw.progress import Progress, Quiet, TensorBoard, Terminal
 from thaw.recommender import Recommender
@@ -351,7 +351,7 @@ def _dataset(
             raise DataError(f"{what} is prepared already; give --new-users to 'thaw prepare'")
         return Dataset.open(what)
     note = prepared.with_name(f"{prepared.name}-sources.json")
-    read_now = {path: list(facts) for path, facts in sources(what, data).items()}
+    read_now = {path: list(facts) for path, facts in source_files(what, data).items()}
     if not prepared.exists():
         note.parent.mkdir(parents=True, exist_ok=True)
         note.write_text(json.dumps(read_now, indent=1))

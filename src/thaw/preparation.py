@@ -92,7 +92,7 @@ def declared(schema: Schema | str | Path, new_users: str | None = None) -> Schem
     return schema if new_users is None else schema.with_new_users(new_users)
 
 
-def sources(
+def source_files(
     schema: Schema | str | Path, data: str | Path | None = None
 ) -> dict[str, tuple[int, int]]:
     """Return size and time of change of each file that a schema names, by its path.

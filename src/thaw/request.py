@@ -4,7 +4,7 @@ import dataclasses
 import difflib
 import threading
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -234,10 +234,7 @@ def _warn_of_misspelt(table: str, given: list[str], declared: list[str]) -> None
 def _is_left_out(given: object, name: str, rows: pa.Table) -> np.ndarray:
     """[N] bool, the rows that say nothing of a column: in a list of dicts each for itself."""
     if is_list(given):
-        rows_given: Sequence[object] = given  # type: ignore[assignment]
-        return np.array(
-            [not isinstance(row, Mapping) or name not in row for row in rows_given], bool
-        )
+        return np.array([not isinstance(row, Mapping) or name not in row for row in given], bool)
     return np.full(len(rows), name not in rows.column_names)
 
 

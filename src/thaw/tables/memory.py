@@ -2,7 +2,7 @@
 
 import contextlib
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeGuard
 
 import pyarrow as pa
 
@@ -30,7 +30,7 @@ def to_arrow(given: Any) -> pa.Table:
         return pa.table({str(name): to_array(given[name]) for name in given})
 
 
-def is_list(given: object) -> bool:
+def is_list(given: object) -> TypeGuard[Sequence[Any]]:
     """Whether it is a list of rows or ids, not a table or one text."""
     return isinstance(given, Sequence) and not isinstance(given, str | bytes)
 
