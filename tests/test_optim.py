@@ -82,14 +82,6 @@ def test_with_gaps_it_follows_its_law(table, gradients):
     np.testing.assert_allclose(table.numpy(), expected, rtol=1e-10)
 
 
-def test_chunks_change_nothing(table, gradients, monkeypatch):
-    other = table.clone()
-    RowAdam(table).step(torch.arange(ROWS), gradients[0])
-    monkeypatch.setattr(RowAdam, "CHUNK", 3)
-    RowAdam(other).step(torch.arange(ROWS), gradients[0])
-    assert torch.equal(table, other)
-
-
 def test_no_rows_are_a_step_that_counts(table):
     before, adam = table.clone(), RowAdam(table)
     adam.step(torch.zeros(0, dtype=torch.int64), torch.zeros(0, DIM, dtype=torch.float64))
