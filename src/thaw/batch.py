@@ -1,5 +1,6 @@
 """A batch: ids and pointers, no padding, work that depends on the user alone once per user."""
 
+import math
 import threading
 from dataclasses import dataclass, fields
 from typing import Any, Protocol
@@ -161,33 +162,35 @@ class Assembler:
         # Sorted by the state, whose highest bit is newness: old users come first by themselves.
         _, first, user = np.unique(states, return_index=True, return_inverse=True)
         num_old = int(((states[first] >> (POINTER_BITS + USER_BITS)) == 0).sum())
-        codes, offsets = self._events(rows, first[:num_old])
+        events, offsets = self._events(rows, first[:num_old])
         layout, data = self.layout, self.tables
-        attributes = data.users.codes[rows.user[first]]
+        shown = rows.user[first]
+        attributes = data.users.codes.take(shown, axis=0)
         if self.hides_ids and layout.id_attribute is not None:
             attributes[rows.hidden[first], layout.id_attribute] = UNKNOWN
-        num_fields = len(layout.events)
-        groups = [
-            (attributes, layout.attributes),
-            (rows.codes, layout.context),
-            (data.items.codes[rows.item], layout.target),
-            (codes[:, :num_fields], layout.events),
-            (codes[:, num_fields:], layout.action),
-        ]
-        ids = [self._ids(part, group, random) for part, group in groups]
-        touched, places = self._distinct(ids)
-        dense = (data.users.dense[rows.user[first]], rows.dense, data.items.dense[rows.item])
+        codes = [attributes, rows.codes, data.items.codes.take(rows.item, axis=0), events]
+        if random is not None and self.unknown_share > 0:
+            codes = [_with_unknowns(part, self.unknown_share, random) for part in codes]
+        *codes, events = codes
+        groups = (layout.attributes, layout.context, layout.target)
+        ids = [_ids(part, group) for part, group in zip(codes, groups, strict=True)]
+        # Field by field, as the model looks them up.
+        starts = np.concatenate([layout.events.starts, layout.action.starts])
+        touched, places = self._distinct([*ids, np.add(events.T, starts[:, None], order="C")])
+        *places, event_places = places
+        dense = (data.users.dense[shown], rows.dense, data.items.dense[rows.item])
         used = [
             _fields(place, values, group)
-            for place, values, (_, group) in zip(places[:3], dense, groups[:3], strict=True)
+            for place, values, group in zip(places, dense, groups, strict=True)
         ]
+        num_fields = len(layout.events)
         return Batch(
             rows=touched,
             attributes=used[0],
             context=used[1],
             target=used[2],
-            events=places[3],
-            actions=places[4],
+            events=event_places[:num_fields].T,
+            actions=event_places[num_fields:].T,
             offsets=torch.from_numpy(offsets),
             user=torch.from_numpy(user),
             labels=torch.from_numpy(rows.labels.astype(np.float32)),
@@ -200,19 +203,7 @@ class Assembler:
         starts = self.tables.events.offsets[rows.user[first]] + pointer - lengths
         offsets = np.concatenate([[0], lengths.cumsum()])
         index = np.repeat(starts - offsets[:-1], lengths) + np.arange(offsets[-1])
-        return self.tables.events.codes[index], offsets
-
-    def _ids(
-        self, codes: np.ndarray, group: Group, random: np.random.Generator | None
-    ) -> np.ndarray:
-        """Table rows of a role's fields, the dense ones' vectors last."""
-        if random is not None and self.unknown_share > 0:
-            codes = _with_unknowns(codes, self.unknown_share, random)
-        ids: np.ndarray = codes + group.starts
-        if not len(group.dense_rows):
-            return ids
-        vectors = np.broadcast_to(group.dense_rows, (len(ids), len(group.dense_rows)))
-        return np.concatenate([ids, vectors], axis=1)
+        return self.tables.events.codes.take(index, axis=0), offsets
 
     def _distinct(self, ids: list[np.ndarray]) -> tuple[Tensor, list[Tensor]]:
         """The distinct table rows, and each id's place among them.
@@ -235,17 +226,24 @@ class Assembler:
         return torch.from_numpy(touched), shaped
 
 
+def _ids(codes: np.ndarray, group: Group) -> np.ndarray:
+    """Table rows of a role's fields, the dense ones' vectors last."""
+    ids: np.ndarray = codes + group.starts
+    if not len(group.dense_rows):
+        return ids
+    vectors = np.broadcast_to(group.dense_rows, (len(ids), len(group.dense_rows)))
+    return np.concatenate([ids, vectors], axis=1)
+
+
 def _with_unknowns(codes: np.ndarray, share: float, random: np.random.Generator) -> np.ndarray:
     """The codes, a share of them replaced by 'unknown' and 'missing', which stay where they are.
 
-    What is replaced is found by the gaps between, so that a number is drawn for each replaced code
-    and none for the others.
+    Places are drawn with repetition, so that nothing is drawn for codes that stay. Where their
+    number is Poisson's, each code is hit or not independently of the others.
     """
     changed = codes.flatten()
-    most = int(changed.size * share + 8 * np.sqrt(changed.size * share) + 8)
-    places = random.geometric(share, most).cumsum() - 1
-    places = places[places < changed.size]
-    instead = np.where(random.random(len(places)) < 0.5, MISSING, UNKNOWN)
+    drawn = random.integers(0, 2 * changed.size, random.poisson(-math.log1p(-share) * changed.size))
+    places, instead = drawn >> 1, np.where(drawn & 1, UNKNOWN, MISSING)
     changed[places] = np.where(changed[places] < FIRST, changed[places], instead)
     return changed.reshape(codes.shape)
 
