@@ -82,7 +82,7 @@ def _steps(dataset: Dataset, layout: Layout, loader: Loader, what: str) -> float
         for number, batch in enumerate(batches):
             if number == WARM_UP:
                 started = time.perf_counter()
-            train_step(model, batch, optimizers, seed=number)
+            train_step(model, batch, optimizers, step=number, seed=0)
     return time.perf_counter() - started
 
 

@@ -35,10 +35,10 @@ RUNS = HERE / ".runs"
 WORLD = World(users=6000, interest_determined=0.7, rate_determined=0.7)
 WIDE = {"encoder": (1024, 512, 512), "decoder": (512, 1024)}
 TOWERS = {
-    "64 users a step": MAIL(users_per_step=64),
-    "128 users a step": MAIL(users_per_step=128),
-    "and the paper's widths": MAIL(**WIDE),
-    "and 100 virtual events": MAIL(**WIDE, virtual_events=None),
+    "128 users every 2nd step": MAIL(),
+    "128 users every step": MAIL(learns_every=1),
+    "and the paper's widths": MAIL(**WIDE, learns_every=1),
+    "and 100 virtual events": MAIL(**WIDE, learns_every=1, virtual_events=None),
     "the paper's letter": MAIL.paper(),
 }
 BASE, CEILING = "BaseDNN", "ceiling"

@@ -90,12 +90,12 @@ def measure(name: str, steps: int, limits: dict[str, float]) -> dict[str, float]
     options = LoaderOptions(batch_size=BATCH, is_training=True, unknown_share=0.05)
     batches = list(Loader(dataset, layout, "train", options).epoch())
     with FlopCounterMode(display=False) as counted:
-        train_step(model, batches[0], optimizers, seed=0)
+        train_step(model, batches[0], optimizers, step=0, seed=0)
     with repeatable(torch.device("cpu")):
         for number, batch in enumerate(batches):
             if number == WARM_UP:
                 started = time.perf_counter()
-            train_step(model, batch, optimizers, seed=number)
+            train_step(model, batch, optimizers, step=number, seed=0)
     seconds = (time.perf_counter() - started) / steps
     flop, moved = counted.get_total_flops(), _bytes(model, batches[0])
     gathered, streamed = moved

@@ -68,7 +68,7 @@ def test_the_towers_step_leaves_ranker_and_table_as_they_are(dataset, model):
 
 def test_a_step_on_new_users_leaves_the_tower_as_it_is(dataset, model):
     before = parts_of(model)
-    losses = train_step(model, batch_of(dataset, "new"), Optimizers.of(model, 1e-3, 1e-3), 0)
+    losses = train_step(model, batch_of(dataset, "new"), Optimizers.of(model, 1e-3, 1e-3), 0, 0)
     assert changed(before, parts_of(model)) == {"ranker", "table"}
     assert losses[0] > 0
     assert not losses[1:].any()
@@ -76,7 +76,7 @@ def test_a_step_on_new_users_leaves_the_tower_as_it_is(dataset, model):
 
 def test_a_step_changes_both_towers_and_the_batchs_rows_alone(dataset, model):
     batch, before = batch_of(dataset, size=8), parts_of(model)
-    train_step(model, batch, Optimizers.of(model, 1e-3, 1e-3), 0)
+    train_step(model, batch, Optimizers.of(model, 1e-3, 1e-3), 0, 0)
     assert changed(before, parts_of(model)) == {"tower", "ranker", "table"}
     moved = (model.embeddings.table != before["table"][""]).any(1)
     assert set(moved.nonzero().squeeze(1).tolist()) <= set(batch.rows.tolist())
@@ -132,8 +132,8 @@ def test_with_old_users_only_steps_are_those_of_the_ranker_alone(dataset, model)
     batch = batch_of(dataset, "old")
     for each in (alone, model):
         optimizers = Optimizers.of(each, 1e-3, 1e-3)
-        for seed in range(4):
-            train_step(each, batch, optimizers, seed)
+        for step in range(4):
+            train_step(each, batch, optimizers, step, 0)
     assert differing(copies(alone.ranker), copies(model.ranker)) == []
     assert torch.equal(alone.embeddings.table, model.embeddings.table)
     assert torch.equal(alone.eval()(batch), model.eval()(batch))
@@ -177,6 +177,6 @@ def test_an_auxiliary_loss_is_added_and_not_told_as_ranking_loss(dataset):
             return self.inner(inputs)._replace(auxiliary_loss=100 * self.extra)
 
     model = model_of(dataset, replace(PLAIN, ranker=Assisted)).train()
-    losses = train_step(model, batch_of(dataset), Optimizers.of(model, 1e-3, 1e-3), 0)
+    losses = train_step(model, batch_of(dataset), Optimizers.of(model, 1e-3, 1e-3), 0, 0)
     assert losses[0] < 10
     assert model.ranker.extra < 1

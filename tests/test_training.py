@@ -120,6 +120,13 @@ def test_training_never_reads_the_test_split(dataset, tmp_path):
     assert differing(one, weights_of(other, mail(), tmp_path / "other")) == []
 
 
+def test_the_towers_losses_stand_until_it_learns_again(dataset, tmp_path):
+    thaw.train(dataset, mail(learns_every=3), TRAINING, out=tmp_path / "run")
+    losses = facts_of(tmp_path / "run").losses
+    assert (np.diff(losses[:, 0]) != 0).all()
+    assert np.flatnonzero(np.diff(losses[:, 2])).tolist() == list(range(2, len(losses) - 1, 3))
+
+
 def test_the_four_losses_of_every_step_are_kept(dataset, finished):
     facts = facts_of(finished[0])
     assert facts.losses.shape == (2 * len(loader_of(dataset, batch_size=64)), 4)

@@ -24,7 +24,8 @@ class Model(nn.Module):
         ranker: the ranking tower.
         tower: the zero-shot tower, or None.
         max_events: n_v.
-        users_per_step: how many old users of a batch the tower learns from; None means all.
+        learns_every: at every so many-th step the tower learns.
+        users_per_step: how many old users of a batch it learns from; None means all.
         sees_all: whether the tower sees context and target beside the attributes.
         fills_in_training: whether new users are filled in training.
     """
@@ -36,13 +37,15 @@ class Model(nn.Module):
         ranker: nn.Module,
         tower: ZeroShotTower | None,
         max_events: int,
+        learns_every: int = 1,
         users_per_step: int | None = None,
         sees_all: bool = False,
         fills_in_training: bool = True,
     ) -> None:
         super().__init__()
         self.embeddings, self.ranker, self.tower = embeddings, ranker, tower
-        self.max_events, self.users_per_step = max_events, users_per_step
+        self.max_events = max_events
+        self.learns_every, self.users_per_step = learns_every, users_per_step
         self.sees_all, self.fills_in_training = sees_all, fills_in_training
 
     def forward(self, batch: Batch) -> Tensor:
@@ -130,6 +133,7 @@ def build(
         ranker=ranker,
         tower=tower,
         max_events=max_events,
+        learns_every=mail.learns_every if mail else 1,
         users_per_step=mail.users_per_step if mail else None,
         sees_all=mail is not None and mail.attribute_side == "all",
         fills_in_training=mail is None or mail.fill_in_training,

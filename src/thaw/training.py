@@ -82,18 +82,19 @@ def train(
     return Recommender.load(folder, dataset=dataset, ranker=what.factory, device=options.device)
 
 
-def train_step(model: Model, batch: Batch, optimizers: Optimizers, seed: int) -> Tensor:
+def train_step(model: Model, batch: Batch, optimizers: Optimizers, step: int, seed: int) -> Tensor:
     """Take one step (Algorithm 1, lines 6 to 14) and return the four LOSSES [4].
 
-    The towers draw their dropout from seeds of their own: a ranker trains on old users as it would
-    without the zero-shot tower, bit by bit.
+    The tower's are 0 at steps at which it does not learn. The towers draw their dropout from seeds
+    of their own: a ranker trains on old users as it would without the zero-shot tower, bit by bit.
     """
+    seed = seed * 1_000_003 + step
     rows = model.embeddings.look_up(batch, needs_gradient=True)
     inputs = model.embed(batch, rows)
     losses = rows.new_zeros(len(LOSSES))
 
-    if optimizers.tower is not None and inputs.num_old > 0:
-        torch.manual_seed(2 * seed + 1)
+    if optimizers.tower is not None and step % model.learns_every == 0 and inputs.num_old > 0:
+        _seed(rows.device, 2 * seed + 1)
         zero_shot = model.zero_shot_losses(inputs)
         optimizers.tower.zero_grad()
         zero_shot.total.backward()  # type: ignore[no-untyped-call]
@@ -101,7 +102,7 @@ def train_step(model: Model, batch: Batch, optimizers: Optimizers, seed: int) ->
         losses[1:] = torch.stack(zero_shot[:3]).detach()
 
     # Seeded anew: what the tower drew leaves the ranker's dropout as it is without a tower.
-    torch.manual_seed(2 * seed)
+    _seed(rows.device, 2 * seed)
     output = model.rank(inputs)
     # The mean of Eq. 13's sum: Adam's steps are the same, and batches can be compared.
     ranking = F.binary_cross_entropy_with_logits(output.logits, batch.labels)
@@ -113,6 +114,14 @@ def train_step(model: Model, batch: Batch, optimizers: Optimizers, seed: int) ->
     optimizers.table.step(batch.rows, rows.grad)
     losses[0] = ranking.detach()
     return losses
+
+
+def _seed(device: torch.device, seed: int) -> None:
+    """Seed dropout; on a CPU without a look at every other kind of device, which takes longer."""
+    if device.type == "cpu":
+        torch.default_generator.manual_seed(seed)
+    else:
+        torch.manual_seed(seed)
 
 
 class Trainer:
@@ -174,9 +183,12 @@ class Trainer:
         with repeatable(self.device):
             for batch in self.loader.epoch(state.epoch, state.batch):
                 step = state.epoch * len(self.loader) + state.batch
-                seed = options.seed * 1_000_003 + step
-                found = train_step(self.model, batch.to(self.device), self.optimizers, seed)
+                found = train_step(
+                    self.model, batch.to(self.device), self.optimizers, step, options.seed
+                )
                 losses = found.cpu().numpy()
+                if state.losses and not losses[1:].any():
+                    losses[1:] = state.losses[-1][1:]  # the tower did not learn: they stand
                 self._check(losses, batch)
                 state.losses.append(losses)
                 state.batch += 1

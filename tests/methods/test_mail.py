@@ -30,7 +30,7 @@ def trained(dataset, what, steps=3, ratio=1.0):
     with torch.random.fork_rng():
         model = model_of(dataset, what).train()
         optimizers = Optimizers.of(model, 1e-3, ratio * 1e-3)
-        losses = [train_step(model, batch_of(dataset), optimizers, seed) for seed in range(steps)]
+        losses = [train_step(model, batch_of(dataset), optimizers, k, 0) for k in range(steps)]
     return model, torch.stack(losses)
 
 
@@ -63,13 +63,18 @@ def test_the_letter_of_the_paper_is_section_4_2():
         "attributes",
     )
     assert (paper.fill_in_training, paper.learning_rate_ratio) == (True, 1.0)
-    assert (paper.virtual_events, paper.users_per_step) == (None, None)
+    assert (paper.virtual_events, paper.learns_every, paper.users_per_step) == (None, 1, None)
 
 
 def test_the_default_is_a_smaller_tower_and_otherwise_the_paper():
     letter = MAIL.paper()
     cheaper = replace(
-        letter, encoder=(256, 128, 128), decoder=(128, 256), virtual_events=10, users_per_step=128
+        letter,
+        encoder=(256, 128, 128),
+        decoder=(128, 256),
+        virtual_events=10,
+        learns_every=2,
+        users_per_step=128,
     )
     assert MAIL() == cheaper
 
@@ -88,6 +93,7 @@ def test_unknown_choices_are_refused(name):
         ("dropout", 1.0),
         ("dropout", -0.1),
         ("users_per_step", 0),
+        ("learns_every", 0),
         ("virtual_events", 0),
         ("bandwidth", 0),
         ("learning_rate_ratio", -1),
@@ -158,6 +164,20 @@ def test_filling_in_training_trains_the_ranker_otherwise(dataset):
     alone, _ = trained(dataset, PLAIN)
     other, _ = trained(dataset, mail())
     assert not torch.equal(alone.embeddings.table, other.embeddings.table)
+
+
+def test_the_tower_learns_at_every_so_many_th_step(dataset):
+    model = model_of(dataset, mail(learns_every=3)).train()
+    optimizers, batch = Optimizers.of(model, 1e-3, 1e-3), batch_of(dataset)
+    learned = []
+    for step in range(7):
+        before = copies(model.tower)
+        losses = train_step(model, batch, optimizers, step, 0)
+        assert losses[0] > 0
+        assert bool(losses[1:].all()) == bool(losses[1:].any()) == (step % 3 == 0)
+        if differing(before, copies(model.tower)):
+            learned.append(step)
+    assert learned == [0, 3, 6]
 
 
 def test_users_per_step_bounds_the_towers_work(dataset):

@@ -43,8 +43,9 @@ class MAIL:
         learning_rate_ratio: the tower's learning rate over the ranker's; 0.5 in the authors' code.
         virtual_events: k, how many different virtual events stand for the n_v, neighbours sharing
             one; None gives each position its own (Eq. 8).
-        users_per_step: how many of a batch's old users the tower learns from in a step, drawn at
-            random; None means all of them, as in Algorithm 1.
+        learns_every: at every so many-th step the tower learns; at each in Algorithm 1.
+        users_per_step: how many of a batch's old users it then learns from, drawn at random; None
+            means all of them, as in Algorithm 1.
 
     Raises:
         MethodError: with all faults at once.
@@ -63,6 +64,7 @@ class MAIL:
     attribute_side: Literal["attributes", "all"] = "attributes"
     learning_rate_ratio: float = 1.0
     virtual_events: int | None = 10
+    learns_every: int = 2
     users_per_step: int | None = 128
 
     def __post_init__(self) -> None:
@@ -79,7 +81,7 @@ class MAIL:
         for name, layers in (("encoder", 3), ("decoder", 2)):
             if len(getattr(self, name)) != layers:
                 faults.append(f"MAIL.{name} (={getattr(self, name)}) must have {layers} widths")
-        for name in ("attention_dim", "virtual_events", "users_per_step"):
+        for name in ("attention_dim", "virtual_events", "learns_every", "users_per_step"):
             number = getattr(self, name)
             if number is not None and number < 1:
                 faults.append(f"MAIL.{name} (={number}) must be 1 or more")
@@ -93,6 +95,7 @@ class MAIL:
             encoder=(1024, 512, 512),
             decoder=(512, 1024),
             virtual_events=None,
+            learns_every=1,
             users_per_step=None,
         )
 
