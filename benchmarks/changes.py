@@ -23,12 +23,13 @@ from training import BATCH, METHODS, WARM_UP
 
 from thaw.data import Layout
 from thaw.loader import Loader, LoaderOptions
-from thaw.methods import Method
+from thaw.methods import MAIL, Method
 from thaw.model import build
-from thaw.optim import Optimizers
+from thaw.optim import Optimizers, RowAdam
 from thaw.training import repeatable, train_step
 
 BASE, TOWER = METHODS["BaseDNN"], METHODS["MAIL-Base"]
+EVERY_STEP = Method("every step", mail=MAIL(learns_every=1))
 
 
 class TableAdam:
@@ -56,6 +57,29 @@ def dense_adam(of: Optimizers) -> Optimizers:
 def sparse_adam(of: Optimizers) -> Optimizers:
     """PyTorch's own optimizer for sparse gradients."""
     return replace(of, table=TableAdam(of.table.table, is_sparse=True))
+
+
+class SettingAdam(RowAdam):
+    """RowAdam that sets the rows of its moments; it adds to them otherwise."""
+
+    @torch.no_grad()
+    def step(self, rows: Tensor, gradient: Tensor) -> None:
+        """Update the table."""
+        self.steps += 1
+        beta1, beta2 = self.betas
+        rate = self.learning_rate / (1 - beta1**self.steps)
+        scale = (1 - beta2**self.steps) ** -0.5
+        mean = self.mean.index_select(0, rows).lerp_(gradient, 1 - beta1)
+        square = self.square.index_select(0, rows).lerp_(gradient.square(), 1 - beta2)
+        self.mean.index_copy_(0, rows, mean)
+        self.square.index_copy_(0, rows, square)
+        step = mean.div_(square.sqrt_().mul_(scale).add_(self.epsilon)).mul_(-rate)
+        self.table.index_add_(0, rows, step)
+
+
+def setting_rows(of: Optimizers) -> Optimizers:
+    """The moments' rows set by `index_copy_`."""
+    return replace(of, table=SettingAdam(of.table.table))
 
 
 def unfused(of: Optimizers) -> Optimizers:
@@ -88,16 +112,26 @@ def plain_dropout() -> Iterator[None]:
         yield
 
 
+@contextlib.contextmanager
+def every_device_seeded() -> Iterator[None]:
+    """The seed of dropout set by `torch.manual_seed`, which looks for every kind of device."""
+    with mock.patch("thaw.training._seed", lambda device, seed: torch.manual_seed(seed)):
+        yield
+
+
 Change = Callable[[Optimizers], Optimizers]
 AS_IT_IS = "as it is"
 UNDONE: dict[str, tuple[Method, Change | None, Callable[[], object]]] = {
     f"BaseDNN, {AS_IT_IS}": (BASE, None, contextlib.nullcontext),
     "BaseDNN, the table by dense Adam": (BASE, dense_adam, contextlib.nullcontext),
     "BaseDNN, the table by SparseAdam": (BASE, sparse_adam, contextlib.nullcontext),
+    "BaseDNN, the moments' rows set": (BASE, setting_rows, contextlib.nullcontext),
     "BaseDNN, memory filled before use": (BASE, None, filled_memory),
     "BaseDNN, nn.Dropout": (BASE, None, plain_dropout),
     "BaseDNN, Adam unfused": (BASE, unfused, contextlib.nullcontext),
     f"MAIL-Base, {AS_IT_IS}": (TOWER, None, contextlib.nullcontext),
+    "MAIL-Base, the tower at every step": (EVERY_STEP, None, contextlib.nullcontext),
+    "MAIL-Base, every device seeded": (TOWER, None, every_device_seeded),
     "MAIL-Base, memory filled before use": (TOWER, None, filled_memory),
     "MAIL-Base, nn.Dropout": (TOWER, None, plain_dropout),
     "MAIL-Base, Adam unfused": (TOWER, unfused, contextlib.nullcontext),

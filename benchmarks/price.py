@@ -20,32 +20,36 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 import training
 from measuring import HERE, RESULTS, in_turns, show, write
 
 import thaw
+from thaw.data import Layout
 from thaw.datasets import World, simulate
 from thaw.datasets.simulated import schema as simulated_schema
 from thaw.experiments.measures import measure
+from thaw.loader import Loader, LoaderOptions
 from thaw.methods import MAIL, Method
+from thaw.model import Model
 from thaw.progress import Terminal
 from thaw.statistics import paired_test, ratio_interval
 
 RUNS = HERE / ".runs"
 WORLD = World(users=6000, interest_determined=0.7, rate_determined=0.7)
-WIDE = {"encoder": (1024, 512, 512), "decoder": (512, 1024)}
 TOWERS = {
-    "128 users every 2nd step": MAIL(),
+    "64 users every step": MAIL(learns_every=1, users_per_step=64),
     "128 users every step": MAIL(learns_every=1),
-    "and the paper's widths": MAIL(**WIDE, learns_every=1),
-    "and 100 virtual events": MAIL(**WIDE, learns_every=1, virtual_events=None),
+    "128 users every 2nd step": MAIL(),
     "the paper's letter": MAIL.paper(),
 }
 BASE, CEILING = "BaseDNN", "ceiling"
 METRICS = ("auc", "gauc")
+R2 = "new r2"
 
 Runs = dict[str, dict[str, dict[str, dict[str, float]]]]
-"""By data set, by line, by seed: what a run reached, as '<new or old> <metric>'."""
+"""By data set, by line, by seed: what a run reached, as '<new or old> <metric>'; of a tower's run
+also how well its virtual behavior foretells the real."""
 
 
 def main() -> None:
@@ -118,12 +122,34 @@ def run(
         progress=Terminal(f"{data}, {method.name}, seed {seed}"),
     )
     found = recommender.predict(dataset, "test", hides_behavior=hides_behavior)
-    return {
+    figures = {
         f"{segment} {name}": value
         for segment in ("new", "old")
         for name, value in asdict(measure(found, segment, 0)).items()
         if name in METRICS
     }
+    return figures if method.mail is None else {**figures, R2: foretold(recommender.model, dataset)}
+
+
+@torch.no_grad()
+def foretold(model: Model, dataset: thaw.Dataset) -> float:
+    """R² of new users' virtual behavior, summed over events, against what was hidden of theirs."""
+    assert model.tower is not None
+    layout = Layout.build(dataset.schema, dataset.vocabularies, dataset.moments)
+    as_new, as_old = (
+        Loader(dataset, layout, "test", LoaderOptions(hides_behavior=hides)).epoch()
+        for hides in (True, False)
+    )
+    virtual, real = [], []
+    for batches in zip(as_new, as_old, strict=True):
+        given, shown = (model.embed(batch, model.embeddings.look_up(batch)) for batch in batches)
+        rows = given.is_new & ~shown.is_new
+        made = model.tower.generate(given.user_attributes[given.num_old :])
+        virtual.append(given.behavior.append_virtual(*made).pool()[rows])
+        real.append(shown.behavior.pool()[rows])
+    y = torch.cat(real)
+    error, spread = (y - torch.cat(virtual)).square().sum(), (y - y.mean(0)).square().sum()
+    return float(1 - error / spread)
 
 
 def report(seconds: dict[str, Any], runs: Runs) -> None:
@@ -131,6 +157,7 @@ def report(seconds: dict[str, Any], runs: Runs) -> None:
     columns = ["tower", "ms a step", "time of the ranker", "seeds"]
     columns += [f"{data}: new {name.upper()}" for data in runs for name in METRICS]
     columns += [f"{data}: old AUC" for data in runs]
+    columns += [f"{data}: R² of virtual behavior" for data in runs]
     rows = []
     for name in (BASE, *TOWERS, CEILING):
         row = [name]
@@ -144,6 +171,7 @@ def report(seconds: dict[str, Any], runs: Runs) -> None:
             _lift(lines, name, f"new {metric}") for lines in runs.values() for metric in METRICS
         ]
         row += [_change(lines, name, "old auc") for lines in runs.values()]
+        row += [_mean(lines, name, R2, "+.3f") for lines in runs.values()]
         rows.append(row)
     show("What MAIL costs, and what share of new users' gap it closes", columns, rows, width=200)
 
@@ -169,9 +197,9 @@ def _change(lines: dict[str, Any], name: str, metric: str) -> str:
     return f"{_mean(lines, name, metric)}, {test.difference:+.4f} (p {test.p_value:.3f})"
 
 
-def _mean(lines: dict[str, Any], name: str, metric: str) -> str:
-    values = [each[metric] for each in lines.get(name, {}).values()]
-    return f"{np.mean(values):.4f}" if values else ""
+def _mean(lines: dict[str, Any], name: str, metric: str, form: str = ".4f") -> str:
+    values = [each[metric] for each in lines.get(name, {}).values() if metric in each]
+    return f"{np.mean(values):{form}}" if values else ""
 
 
 def _paired(lines: dict[str, Any], names: tuple[str, ...], metric: str) -> list[np.ndarray]:
