@@ -16,13 +16,14 @@ from thaw.methods import MAIL, Method
 from thaw.nn.inputs import Behavior, Inputs, InputShape
 from thaw.options import Training
 from thaw.preparation import prepare
-from thaw.rankers import DIN, BaseDNN, Output
+from thaw.rankers import DIN, DMR, BaseDNN, Emblr, Output
 from thaw.recommender import Recommender
 from thaw.schema import Schema
 from thaw.training import train
 
 __all__ = [
     "DIN",
+    "DMR",
     "KNOWN",
     "MAIL",
     "BaseDNN",
@@ -30,6 +31,7 @@ __all__ = [
     "Comparison",
     "DataError",
     "Dataset",
+    "Emblr",
     "InputShape",
     "Inputs",
     "Method",

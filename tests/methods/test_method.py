@@ -24,12 +24,12 @@ def test_dropout_behind_a_name_adds_behavior_dropout(name):
     "name", ["nobody", "nobody+dropout", "", "+dropout", "mail-base+dropout+dropout"]
 )
 def test_unknown_names_are_told_with_the_known_ones(name):
-    with pytest.raises(MethodError, match="there are base-dnn, mail-base"):
+    with pytest.raises(MethodError, match="there are emblr, base-dnn, mail-base"):
         method(name)
 
 
 def test_unknown_rankers_are_told_with_the_known_ones():
-    with pytest.raises(MethodError, match="no ranker 'x'; there are base-dnn"):
+    with pytest.raises(MethodError, match="no ranker 'x'; there are emblr, base-dnn"):
         Method("mine", ranker="x")
 
 

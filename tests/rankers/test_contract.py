@@ -5,9 +5,13 @@ from dataclasses import replace
 import pytest
 import torch
 
-from builders import SHAPE, inputs_of
+from builders import SHAPE, TOWER, batch_of, copies, differing, inputs_of, layout_of, same
+from thaw.methods import Method
+from thaw.model import build as build_model
 from thaw.nn.inputs import by_row
+from thaw.optim import Optimizers
 from thaw.rankers import RANKERS, Output
+from thaw.training import train_step
 
 BATCHES = {
     "mixed": ([2, 5, 1, 0, 0], [0, 3, 1, 1, 4, 2, 0]),
@@ -61,6 +65,25 @@ def test_an_event_that_repeats_is_seen_as_often(ranker):
     once = inputs.behavior.append_virtual(written_out, torch.tensor([[1] * 5, [1, 0, 0, 0, 0]]))
     found, expected = (model(replace(inputs, behavior=each)).logits for each in (counted, once))
     torch.testing.assert_close(found, expected)
+
+
+@rankers
+@pytest.mark.parametrize("tasks", [1, 2])
+def test_with_old_users_only_it_trains_under_mail_as_alone(dataset, ranker, tasks):
+    batch = batch_of(dataset, "old")
+    batch = replace(batch, labels=batch.labels.repeat(1, tasks))
+    layout, trained = layout_of(dataset), []
+    for tower in (None, TOWER):
+        model = build_model(
+            Method("one", ranker, tower), layout, dim=4, max_events=5, tasks=tasks, seed=0
+        ).train()
+        optimizers = Optimizers.of(model, 1e-3, 1e-3)
+        for step in range(3):
+            train_step(model, batch, optimizers, step, 0)
+        trained.append((copies(model.ranker), model.embeddings.table, model.eval()(batch)))
+    (ranker_alone, *alone), (ranker_below, *below) = trained
+    assert differing(ranker_alone, ranker_below) == []
+    assert all(same(one, other) for one, other in zip(alone, below, strict=True))
 
 
 @rankers

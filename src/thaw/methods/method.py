@@ -46,11 +46,14 @@ class Method:
 
 
 METHODS = {
+    "emblr": Method("emblr", "emblr"),
     "base-dnn": Method("base-dnn"),
     "mail-base": Method("mail-base", mail=MAIL()),
     "mail-base-paper": Method("mail-base-paper", mail=MAIL.paper()),
     "din": Method("din", "din"),
     "mail-din": Method("mail-din", "din", MAIL()),
+    "dmr": Method("dmr", "dmr"),
+    "mail-dmr": Method("mail-dmr", "dmr", MAIL()),
 }
 
 
