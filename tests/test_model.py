@@ -66,6 +66,15 @@ def test_the_towers_step_leaves_ranker_and_table_as_they_are(dataset, model):
     assert changed(before, parts_of(model)) == {"tower"}
 
 
+def test_the_rankers_loss_trains_the_map_of_mail_none(dataset):
+    model = model_of(dataset, mail(trained_by="none")).train()
+    optimizers = Optimizers.of(model, 1e-3, 1e-3)
+    before = parts_of(model)
+    losses = train_step(model, batch_of(dataset, "new"), optimizers, 0, 0)
+    assert changed(before, parts_of(model)) == {"tower", "ranker", "table"}
+    assert not losses[1:].any()
+
+
 def test_a_step_on_new_users_leaves_the_tower_as_it_is(dataset, model):
     before = parts_of(model)
     losses = train_step(model, batch_of(dataset, "new"), Optimizers.of(model, 1e-3, 1e-3), 0, 0)
@@ -84,7 +93,9 @@ def test_a_step_changes_both_towers_and_the_batchs_rows_alone(dataset, model):
 
 
 @pytest.mark.parametrize(
-    "what", [PLAIN, mail(), mail(length="predicted")], ids=["plain", "mail", "length"]
+    "what",
+    [PLAIN, mail(), mail(length="predicted"), mail(trained_by="none")],
+    ids=["plain", "mail", "length", "none"],
 )
 def test_each_parameter_is_in_exactly_one_optimizer(dataset, what):
     model = model_of(dataset, what)

@@ -347,6 +347,21 @@ def test_mail_without_old_users_is_refused(dataset, tmp_path):
     thaw.train(nobody, PLAIN, replace(TRAINING, max_epochs=1), out=tmp_path / "alone")
 
 
+def test_mail_none_without_new_users_is_refused(dataset, tmp_path):
+    rows = dataset.splits["train"]
+    has_behavior = rows.pointer > 0
+    old = {name: array[has_behavior] for name, array in vars(rows).items()}
+    splits = {**dataset.splits, "train": replace(rows, **old)}
+    all_old = replace(dataset, splits=splits, hidden=np.zeros_like(dataset.hidden))
+    none = mail(trained_by="none")
+    with pytest.raises(TrainingError, match=r"nothing to learn from; train mail\+dropout"):
+        thaw.train(all_old, none, TRAINING, out=tmp_path / "run")
+    thaw.train(
+        all_old, replace(none, behavior_dropout=0.3), replace(TRAINING, max_epochs=1),
+        out=tmp_path / "dropout",
+    )  # fmt: skip
+
+
 def slow_stop(aucs, patience, max_epochs):
     """The law of early stopping: how many epochs are trained, and which is the best."""
     best = 0

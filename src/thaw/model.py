@@ -12,6 +12,7 @@ from thaw.data import Layout
 from thaw.methods import Method
 from thaw.nn.embeddings import Embeddings
 from thaw.nn.inputs import Inputs, InputShape, by_row
+from thaw.nn.linear_map import LinearMap
 from thaw.nn.zero_shot import ZeroShotLosses, ZeroShotTower
 from thaw.rankers import Output
 
@@ -35,7 +36,7 @@ class Model(nn.Module):
         *,
         embeddings: Embeddings,
         ranker: nn.Module,
-        tower: ZeroShotTower | None,
+        tower: ZeroShotTower | LinearMap | None,
         max_events: int,
         learns_every: int = 1,
         users_per_step: int | None = None,
@@ -60,7 +61,7 @@ class Model(nn.Module):
 
     def zero_shot_losses(self, inputs: Inputs) -> ZeroShotLosses:
         """Return the tower's losses on old users (Algorithm 1, line 8)."""
-        assert self.tower is not None
+        assert isinstance(self.tower, ZeroShotTower)
         users = torch.arange(inputs.num_old, device=inputs.target.device)
         if self.users_per_step is not None and inputs.num_old > self.users_per_step:
             users = torch.randperm(inputs.num_old, device=users.device)[: self.users_per_step]
@@ -77,14 +78,17 @@ class Model(nn.Module):
         output: Output = self.ranker(inputs)
         return output
 
-    def _filled(self, inputs: Inputs, tower: ZeroShotTower) -> Inputs:
+    def _filled(self, inputs: Inputs, tower: ZeroShotTower | LinearMap) -> Inputs:
         """Give new users their virtual behavior (Eqs. 8-10), the same in training and serving."""
         attributes = self._seen(inputs)[inputs.num_old :]
         if len(attributes) == 0:
             return inputs
-        # No gradient of the ranking loss may reach the tower, which learns from L_zst alone.
-        with torch.no_grad(), _evaluating(tower):
+        if isinstance(tower, LinearMap):
             virtual, repeats = tower.generate(attributes)
+        else:
+            # No gradient of the ranking loss may reach the tower, which learns from L_zst alone.
+            with torch.no_grad(), _evaluating(tower):
+                virtual, repeats = tower.generate(attributes)
         return replace(inputs, behavior=inputs.behavior.append_virtual(virtual, repeats))
 
     def _seen(self, inputs: Inputs) -> Tensor:

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from thaw.model import Model
+from thaw.nn.linear_map import LinearMap
 
 
 class RowAdam:
@@ -70,7 +71,10 @@ class RowAdam:
 
 @dataclass
 class Optimizers:
-    """G_A for the zero-shot tower; G_B for the ranker and, row by row, the embedding table."""
+    """G_A for the zero-shot tower; G_B for the ranker and, row by row, the embedding table.
+
+    A linear map in the tower's place has no loss of its own: it is G_B's.
+    """
 
     tower: torch.optim.Adam | None
     ranker: torch.optim.Adam
@@ -79,10 +83,13 @@ class Optimizers:
     @classmethod
     def of(cls, model: Model, learning_rate: float, tower_rate: float) -> "Optimizers":
         """Make them, each parameter in exactly one."""
-        adam = torch.optim.Adam
-        tower = model.tower
+        adam, tower = torch.optim.Adam, model.tower
+        ranker = [*model.ranker.parameters()]
+        if isinstance(tower, LinearMap):
+            ranker += tower.parameters()
+            tower = None
         return cls(
             tower=adam(tower.parameters(), tower_rate, fused=True) if tower is not None else None,
-            ranker=adam(model.ranker.parameters(), learning_rate, fused=True),
+            ranker=adam(ranker, learning_rate, fused=True),
             table=RowAdam(model.embeddings.table, learning_rate=learning_rate),
         )

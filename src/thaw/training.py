@@ -72,7 +72,7 @@ def train(
     device_of(options.device)  # an error before the folder is made
     _check_validation(dataset)
     if what.mail is not None:
-        _check_old_users(dataset)
+        _check_learnable(dataset, what)
     facts = run.describe(dataset, what, options, hides_behavior)
     folder.mkdir(parents=True, exist_ok=True)
     taken = TrainingError(f"{folder}: another process is training here; wait for it")
@@ -273,12 +273,19 @@ def _check_validation(dataset: Dataset) -> None:
         )
 
 
-def _check_old_users(dataset: Dataset) -> None:
-    """The tower learns from old users: there must be some."""
-    if dataset.is_new("train").all():
+def _check_learnable(dataset: Dataset, what: Method) -> None:
+    """The tower learns from old users, MAIL-None's map from new ones: there must be some."""
+    is_new = dataset.is_new("train")
+    if is_new.all():
         raise TrainingError(
             "train: no row has behavior before it, so the zero-shot tower has nothing to learn "
             "from; look at the events' user and time columns, or train a ranker alone"
+        )
+    assert what.mail is not None
+    if what.mail.trained_by == "none" and what.behavior_dropout == 0 and not is_new.any():
+        raise TrainingError(
+            "train: every row has behavior before it, so MAIL-None's map has nothing to learn "
+            f"from; train {what.name}+dropout, which hides some, or prepare with the paper's rule"
         )
 
 

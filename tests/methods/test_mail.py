@@ -42,9 +42,11 @@ def test_every_departure_trains(dataset, options):
     assert model.eval()(batch_of(dataset)).isfinite().all()
 
 
-@pytest.mark.parametrize(
-    "options", [o for o in DEPARTURES if o != {"users_per_step": None}], ids=str
-)
+CHANGES = [o for o in DEPARTURES if o != {"users_per_step": None}]
+ABLATIONS = [{"trained_by": by} for by in ("none", "single", "dual")]
+
+
+@pytest.mark.parametrize("options", [*CHANGES, *ABLATIONS], ids=str)
 def test_every_departure_changes_the_towers(dataset, options):
     ratio = options.get("learning_rate_ratio", 1.0)
     one, _ = trained(dataset, mail())
@@ -80,7 +82,7 @@ def test_the_default_is_a_smaller_tower_and_otherwise_the_paper():
 
 
 @pytest.mark.parametrize(
-    "name", ["reconstruction", "alignment", "length", "padding", "attribute_side"]
+    "name", ["reconstruction", "alignment", "length", "padding", "attribute_side", "trained_by"]
 )
 def test_unknown_choices_are_refused(name):
     with pytest.raises(MethodError, match=rf"MAIL.{name} \(='x'\) must be one of"):

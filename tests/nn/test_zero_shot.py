@@ -94,6 +94,16 @@ def test_total_is_the_sum_of_equation_7(options, users):
     assert losses.total.item() == pytest.approx(sum(part.item() for part in losses))
 
 
+@pytest.mark.parametrize("trained_by", ["single", "dual"])
+def test_ablations_leave_losses_out_of_equation_7(trained_by, users):
+    full, part = tower_of()(*users), tower_of(trained_by=trained_by)(*users)
+    kept = {"single": ("attribute_side",), "dual": ("attribute_side", "behavior_side")}[trained_by]
+    for name in full._fields:
+        expected = getattr(full, name).item() if name in kept else 0
+        assert getattr(part, name).item() == pytest.approx(expected)
+    assert part.total.item() == pytest.approx(sum(getattr(full, name).item() for name in kept))
+
+
 def test_length_loss_is_the_squared_error_of_the_share(users):
     tower = tower_of(length="predicted")
     p, _ = hidden_features(tower, *users)

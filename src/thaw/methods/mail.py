@@ -10,6 +10,7 @@ from thaw.errors import MethodError
 from thaw.nn.attention import AttentionPooling
 from thaw.nn.autoencoder import ResidualDecoder, ResidualEncoder
 from thaw.nn.inputs import InputShape
+from thaw.nn.linear_map import LinearMap
 from thaw.nn.zero_shot import ZeroShotTower
 
 CHOICES = {
@@ -18,6 +19,7 @@ CHOICES = {
     "length": ("full", "predicted"),
     "padding": ("reconstruct", "mask"),
     "attribute_side": ("attributes", "all"),
+    "trained_by": ("none", "single", "dual", "full"),
 }
 
 
@@ -40,6 +42,9 @@ class MAIL:
             the authors' code fills at inference only.
         attribute_side: what virtual behavior is made from: the user's 'attributes', or 'all' but
             behavior (the authors' code), which costs the tower's work once per row.
+        trained_by: which of its losses train the tower, as in Table 3: 'single' L_a, 'dual' L_a and
+            L_v, 'full' those and L_d; 'none' puts a linear map in its place, which the ranker's
+            loss trains.
         learning_rate_ratio: the tower's learning rate over the ranker's; 0.5 in the authors' code.
         virtual_events: k, how many different virtual events stand for the n_v, neighbours sharing
             one; None gives each position its own (Eq. 8).
@@ -62,6 +67,7 @@ class MAIL:
     padding: Literal["reconstruct", "mask"] = "reconstruct"
     fill_in_training: bool = True
     attribute_side: Literal["attributes", "all"] = "attributes"
+    trained_by: Literal["none", "single", "dual", "full"] = "full"
     learning_rate_ratio: float = 1.0
     virtual_events: int | None = 10
     learns_every: int = 2
@@ -99,7 +105,7 @@ class MAIL:
             users_per_step=None,
         )
 
-    def tower(self, shape: InputShape) -> ZeroShotTower:
+    def tower(self, shape: InputShape) -> ZeroShotTower | LinearMap:
         """Build the tower for a shape.
 
         Raises:
@@ -110,6 +116,8 @@ class MAIL:
         seen = shape.attributes
         if self.attribute_side == "all":
             seen += shape.context + shape.target
+        if self.trained_by == "none":
+            return LinearMap(attributes=seen, events=shape.max_events, dim=shape.dim)
         width, hidden_dim, rate = shape.dim, self.encoder[-1], self.dropout
         each = math.ceil(shape.max_events / (self.virtual_events or shape.max_events))
         virtual_events = math.ceil(shape.max_events / each)
@@ -126,6 +134,7 @@ class MAIL:
             alignment=self.alignment,
             bandwidth=self.bandwidth,
             padding=self.padding,
+            trained_by=self.trained_by,
         )
 
     def _decoder(self, hidden_dim: int, out_dim: int) -> ResidualDecoder:

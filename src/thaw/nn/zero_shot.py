@@ -51,6 +51,7 @@ class ZeroShotTower(nn.Module):
         bandwidth: sigma of Eq. 6.
         padding: 'reconstruct' the zeros behind short behavior too, as Eqs. 3-4 read, or 'mask'
             them: their error counts as 0.
+        trained_by: which losses count: 'single' Eq. 3, 'dual' Eqs. 3 and 4, 'full' Eq. 7.
     """
 
     def __init__(
@@ -68,6 +69,7 @@ class ZeroShotTower(nn.Module):
         alignment: Literal["mmd", "mse"] = "mmd",
         bandwidth: float = 1.0,
         padding: Literal["reconstruct", "mask"] = "reconstruct",
+        trained_by: Literal["single", "dual", "full"] = "full",
     ) -> None:
         super().__init__()
         self.attribute_pooling, self.behavior_pooling = attribute_pooling, behavior_pooling
@@ -75,10 +77,10 @@ class ZeroShotTower(nn.Module):
         self.attribute_decoder, self.behavior_decoder = attribute_decoder, behavior_decoder
         self.num_events, self.length_head = num_events, length_head
         self.reconstruction, self.alignment = reconstruction, alignment
-        self.bandwidth, self.padding = bandwidth, padding
+        self.bandwidth, self.padding, self.trained_by = bandwidth, padding, trained_by
 
     def forward(self, attributes: Tensor, behavior: Tensor, mask: Tensor) -> ZeroShotLosses:
-        """Return the losses of old users (Eqs. 3-7).
+        """Return the losses of old users (Eqs. 3-7); 0 for those that the tower is not trained by.
 
         Args:
             attributes: [U, n_a, d], constants: no gradient may go back into the embeddings.
@@ -86,16 +88,14 @@ class ZeroShotTower(nn.Module):
             mask: [U, n_v] bool, True at events; each user needs one.
         """
         p = self.encode(attributes)
+        none, length = p.new_zeros(()), self._length_loss(p, mask)
+        if self.trained_by == "single":
+            (loss_a,) = self._reconstruction_losses([p], attributes, behavior, mask)
+            return ZeroShotLosses(loss_a, none, none, length)
         q = self.behavior_encoder(self.behavior_pooling(behavior, mask))
-        attribute_side, behavior_side = self._reconstruction_losses(
-            p, q, attributes, behavior, mask
-        )
-        return ZeroShotLosses(
-            attribute_side=attribute_side,
-            behavior_side=behavior_side,
-            alignment=self._alignment_loss(p, q),
-            length=self._length_loss(p, mask),
-        )
+        loss_a, loss_v = self._reconstruction_losses([p, q], attributes, behavior, mask)
+        loss_d = self._alignment_loss(p, q) if self.trained_by == "full" else none
+        return ZeroShotLosses(loss_a, loss_v, loss_d, length)
 
     def encode(self, attributes: Tensor) -> Tensor:
         """Return the attribute-side hidden features p [U, d_h] of attributes [U, n_a, d]."""
@@ -128,21 +128,21 @@ class ZeroShotTower(nn.Module):
         return math.ceil(self.num_events / virtual.shape[1])
 
     def _reconstruction_losses(
-        self, p: Tensor, q: Tensor, attributes: Tensor, behavior: Tensor, mask: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        """L_a of p (Eq. 3) and L_v of q (Eq. 4); the decoders work once for both."""
-        hidden = torch.cat([p, q])
-        decoded = self.attribute_decoder(hidden).view(2, len(p), -1)
+        self, sides: list[Tensor], attributes: Tensor, behavior: Tensor, mask: Tensor
+    ) -> Tensor:
+        """L_a of p (Eq. 3) and L_v of q (Eq. 4), [sides]; the decoders work once for all."""
+        hidden = torch.cat(sides)
+        decoded = self.attribute_decoder(hidden).view(len(sides), len(attributes), -1)
         error_a = (decoded - attributes.flatten(1)).square().sum(2)
         virtual = self._virtual(hidden, behavior.shape[2])
         error_v = self._behavior_error(virtual, behavior, mask)
         if self.reconstruction == "mean":
             error_a, error_v = error_a / attributes[0].numel(), error_v / behavior[0].numel()
-        loss_a, loss_v = (error_a + error_v).mean(1)
-        return loss_a, loss_v
+        losses: Tensor = (error_a + error_v).mean(1)
+        return losses
 
     def _behavior_error(self, virtual: Tensor, behavior: Tensor, mask: Tensor) -> Tensor:
-        """[2, U], squared errors of virtual [2U, k, d] against behavior [U, n_v, d].
+        """[sides, U], squared errors of virtual [sides · U, k, d] against behavior [U, n_v, d].
 
         The error of one vector against those that it stands for is their number times its error
         against their mean, plus how far they are spread around that.
@@ -155,7 +155,7 @@ class ZeroShotTower(nn.Module):
         total = F.pad(behavior, (0, 0, 0, fill)).view(users, -1, each, dim).sum(2)
         mean = total / count.clamp(min=1)
         spread = behavior.square().sum((1, 2)) - (count * mean.square()).sum((1, 2))
-        error = (virtual.view(2, *mean.shape) - mean).square() * count
+        error = (virtual.view(-1, *mean.shape) - mean).square() * count
         summed: Tensor = error.sum((2, 3)) + spread
         return summed
 
