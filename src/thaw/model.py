@@ -11,10 +11,13 @@ from thaw.batch import Batch
 from thaw.data import Layout
 from thaw.methods import Method
 from thaw.nn.embeddings import Embeddings
+from thaw.nn.fitted import LinearAutoencoder, MeanBehavior, NearestBehavior
 from thaw.nn.inputs import Inputs, InputShape, by_row
 from thaw.nn.linear_map import LinearMap
 from thaw.nn.zero_shot import ZeroShotLosses, ZeroShotTower
 from thaw.rankers import Output
+
+Tower = ZeroShotTower | LinearMap | MeanBehavior | NearestBehavior | LinearAutoencoder
 
 
 class Model(nn.Module):
@@ -23,7 +26,7 @@ class Model(nn.Module):
     Args:
         embeddings: the shared table.
         ranker: the ranking tower.
-        tower: the zero-shot tower, or None.
+        tower: what makes virtual behavior: the zero-shot tower, or what is in its place; or None.
         max_events: n_v.
         learns_every: at every so many-th step the tower learns.
         users_per_step: how many old users of a batch it learns from; None means all.
@@ -36,7 +39,7 @@ class Model(nn.Module):
         *,
         embeddings: Embeddings,
         ranker: nn.Module,
-        tower: ZeroShotTower | LinearMap | None,
+        tower: Tower | None,
         max_events: int,
         learns_every: int = 1,
         users_per_step: int | None = None,
@@ -78,7 +81,7 @@ class Model(nn.Module):
         output: Output = self.ranker(inputs)
         return output
 
-    def _filled(self, inputs: Inputs, tower: ZeroShotTower | LinearMap) -> Inputs:
+    def _filled(self, inputs: Inputs, tower: Tower) -> Inputs:
         """Give new users their virtual behavior (Eqs. 8-10), the same in training and serving."""
         attributes = self._seen(inputs)[inputs.num_old :]
         if len(attributes) == 0:
@@ -124,14 +127,15 @@ def build(
         target=len(layout.target),
         max_events=max_events,
         tasks=tasks,
+        has_id=layout.id_attribute is not None,
     )
-    mail = method.mail
+    mail, makes_behavior = method.mail, method.mail or method.after
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         embeddings = Embeddings(layout.sizes, dim, layout.shared)
         ranker = method.factory(shape)
         ranker.apply(_xavier)
-        tower = mail.tower(shape).apply(_xavier) if mail is not None else None
+        tower = makes_behavior.tower(shape).apply(_xavier) if makes_behavior is not None else None
     return Model(
         embeddings=embeddings,
         ranker=ranker,

@@ -19,6 +19,7 @@ from thaw.batch import Assembler, Rows
 from thaw.data import Dataset, Entities, Events, Layout, Moments, Vocabularies, moments
 from thaw.errors import DataError, TrainingError
 from thaw.methods import MAIL, Method
+from thaw.methods.fitted import AFTER
 from thaw.model import Model, build
 from thaw.predicting import Predictions, device_of, predict
 from thaw.rankers import RANKERS, RankerFactory
@@ -237,11 +238,16 @@ def _method(facts: Mapping[str, Any], ranker: RankerFactory | None) -> Method:
     if mail is not None:
         tuples = {name: tuple(value) for name, value in mail.items() if isinstance(value, list)}
         mail = MAIL(**mail | tuples)
+    after = None
+    if facts.get("after"):
+        options = dict(facts["after"])
+        after = AFTER[options.pop("name")](**options)
     if ranker is None and facts["ranker"] not in RANKERS:
         raise TrainingError(
             f"the ranker {facts['ranker']!r} does not ship with thaw; pass it as `ranker`"
         )
-    return Method(facts["name"], ranker or facts["ranker"], mail, facts["behavior_dropout"])
+    dropout = facts["behavior_dropout"]
+    return Method(facts["name"], ranker or facts["ranker"], mail, dropout, after)
 
 
 def _same(facts: Mapping[str, Any], dataset: Dataset) -> Dataset:

@@ -185,12 +185,13 @@ def describe(
 ) -> dict[str, Any]:
     """What a run is, as it is written beside its checkpoints."""
     facts = dataclasses.asdict(dataclasses.replace(method, ranker="base-dnn"))
+    after = method.after and {"name": type(method.after).__name__, **facts["after"]}
     return {
         "dataset": str(dataset.path.resolve()),
         "fingerprint": dataset.fingerprint,
         "schema": dataset.schema.model_dump(mode="json"),
         "dense": dataset.manifest["dense"],
-        "method": facts | {"ranker": method.ranker_name},
+        "method": facts | {"ranker": method.ranker_name, "after": after},
         "training": dataclasses.asdict(options),
         "hides_behavior": hides_behavior,
         "versions": versions(),

@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from thaw import checkpoint, run
 from thaw.batch import Batch
 from thaw.data import Dataset, Layout
 from thaw.errors import TrainingError
+from thaw.fitting import fit_after
 from thaw.loader import Loader, LoaderOptions
 from thaw.locks import alone
 from thaw.methods import Method, method
@@ -71,14 +73,17 @@ def train(
     folder = Path(out)
     device_of(options.device)  # an error before the folder is made
     _check_validation(dataset)
-    if what.mail is not None:
+    if what.mail is not None or what.after is not None:
         _check_learnable(dataset, what)
     facts = run.describe(dataset, what, options, hides_behavior)
     folder.mkdir(parents=True, exist_ok=True)
     taken = TrainingError(f"{folder}: another process is training here; wait for it")
     with alone(folder / "run.lock", taken):
         run.start(folder, facts, dataset.path / "vocabularies", resume=resume)
-        Trainer(dataset, what, options, folder, hides_behavior).fit(progress or Quiet())
+        alone_first = replace(what, after=None)
+        Trainer(dataset, alone_first, options, folder, hides_behavior).fit(progress or Quiet())
+        if what.after is not None:
+            fit_after(dataset, what, options, folder)
     return Recommender.load(folder, dataset=dataset, ranker=what.factory, device=options.device)
 
 
@@ -278,11 +283,11 @@ def _check_learnable(dataset: Dataset, what: Method) -> None:
     is_new = dataset.is_new("train")
     if is_new.all():
         raise TrainingError(
-            "train: no row has behavior before it, so the zero-shot tower has nothing to learn "
+            f"train: no row has behavior before it, so {what.name} has nothing to learn "
             "from; look at the events' user and time columns, or train a ranker alone"
         )
-    assert what.mail is not None
-    if what.mail.trained_by == "none" and what.behavior_dropout == 0 and not is_new.any():
+    is_mail_none = what.mail is not None and what.mail.trained_by == "none"
+    if is_mail_none and what.behavior_dropout == 0 and not is_new.any():
         raise TrainingError(
             "train: every row has behavior before it, so MAIL-None's map has nothing to learn "
             f"from; train {what.name}+dropout, which hides some, or prepare with the paper's rule"

@@ -24,7 +24,7 @@ def test_dropout_behind_a_name_adds_behavior_dropout(name):
     "name", ["nobody", "nobody+dropout", "", "+dropout", "mail-base+dropout+dropout"]
 )
 def test_unknown_names_are_told_with_the_known_ones(name):
-    with pytest.raises(MethodError, match="there are emblr, base-dnn, mail-base"):
+    with pytest.raises(MethodError, match="there are emblr, llae, base-dnn"):
         method(name)
 
 

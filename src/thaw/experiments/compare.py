@@ -75,7 +75,7 @@ def compare(
 
 
 def _is_base(what: Method) -> bool:
-    return what.mail is None and what.behavior_dropout == 0
+    return what.mail is None and what.after is None and what.behavior_dropout == 0
 
 
 def _with_bases(methods: list[Method]) -> list[Method]:

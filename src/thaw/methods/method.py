@@ -3,6 +3,7 @@
 from dataclasses import dataclass, replace
 
 from thaw.errors import MethodError
+from thaw.methods.fitted import LLAE, Mean, Nearest
 from thaw.methods.mail import MAIL
 from thaw.rankers import RANKERS, RankerFactory
 
@@ -19,18 +20,23 @@ class Method:
         ranker: the name of a ranker, or what builds one of your own.
         mail: MAIL's options; None trains the ranker alone.
         behavior_dropout: the share of old users' rows that training shows as a new user's.
+        after: what gives new users behavior without being trained: it is fitted to old users once
+            the ranker is.
     """
 
     name: str
     ranker: str | RankerFactory = "base-dnn"
     mail: MAIL | None = None
     behavior_dropout: float = 0.0
+    after: LLAE | Mean | Nearest | None = None
 
     def __post_init__(self) -> None:
         if isinstance(self.ranker, str) and self.ranker not in RANKERS:
             raise MethodError(f"no ranker {self.ranker!r}; there are {', '.join(RANKERS)}")
         if not 0 <= self.behavior_dropout < 1:
             raise MethodError(f"behavior_dropout (={self.behavior_dropout}) must be in [0, 1)")
+        if self.mail is not None and self.after is not None:
+            raise MethodError(f"{self.name}: mail and after both make behavior; leave one out")
 
     @property
     def ranker_name(self) -> str:
@@ -47,7 +53,10 @@ class Method:
 
 METHODS = {
     "emblr": Method("emblr", "emblr"),
+    "llae": Method("llae", "emblr", after=LLAE()),
     "base-dnn": Method("base-dnn"),
+    "mean-base": Method("mean-base", after=Mean()),
+    "nearest-base": Method("nearest-base", after=Nearest()),
     "mail-base": Method("mail-base", mail=MAIL()),
     "mail-base-paper": Method("mail-base-paper", mail=MAIL.paper()),
     "mail-none": Method("mail-none", mail=MAIL(trained_by="none")),

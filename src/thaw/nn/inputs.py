@@ -152,6 +152,7 @@ class InputShape:
         target: n_t, the number of the target item's fields.
         max_events: n_v, the most events that are seen.
         tasks: how many labels are predicted.
+        has_id: whether the first attribute is the user's id.
     """
 
     dim: int
@@ -160,6 +161,7 @@ class InputShape:
     target: int
     max_events: int
     tasks: int
+    has_id: bool = False
 
 
 def by_row(inputs: Inputs) -> Inputs:

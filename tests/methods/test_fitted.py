@@ -1,0 +1,85 @@
+"""Methods whose behavior for new users is fitted once the ranker is trained."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+import thaw
+from builders import PLAIN, TOWER, TRAINING, small_dnn
+from thaw import checkpoint
+from thaw.errors import MethodError, TrainingError
+from thaw.methods import Method
+from thaw.methods.fitted import LLAE, Mean, Nearest
+from thaw.nn.inputs import InputShape
+
+WAYS = [Mean(), Nearest(neighbours=3, users=50), LLAE(rank=2)]
+ways = pytest.mark.parametrize("after", WAYS, ids=["mean", "nearest", "llae"])
+
+
+def fitted(after):
+    return Method("fitted", small_dnn, after=after)
+
+
+@ways
+def test_old_users_are_ranked_as_by_the_ranker_alone(dataset, tmp_path, after):
+    alone = thaw.train(dataset, PLAIN, TRAINING, out=tmp_path / "alone").predict(dataset, "test")
+    found = thaw.train(dataset, fitted(after), TRAINING, out=tmp_path / "run")
+    filled = found.predict(dataset, "test")
+    is_same = (filled.probabilities == alone.probabilities).all(1)
+    assert is_same[~filled.is_new].all()
+    assert not is_same[filled.is_new].any()
+
+
+@ways
+def test_it_loads_and_resumes_as_it_was(dataset, tmp_path, after):
+    out = tmp_path / "run"
+    before = thaw.train(dataset, fitted(after), TRAINING, out=out).predict(dataset, "test")
+    loaded = thaw.Recommender.load(out, ranker=small_dnn)
+    again = thaw.train(dataset, fitted(after), TRAINING, out=out, resume=True)
+    for each in (loaded, again):
+        found = each.predict(dataset, "test")
+        assert np.array_equal(found.probabilities, before.probabilities)
+
+
+def test_a_kill_before_the_fit_is_made_good(dataset, tmp_path):
+    out, what = tmp_path / "run", fitted(Mean())
+    expected = thaw.train(dataset, what, TRAINING, out=out).predict(dataset, "test")
+    tensors, facts = checkpoint.read(out, "model")
+    alone = {name: each for name, each in tensors.items() if not name.startswith("tower.")}
+    checkpoint.write(out, "model", alone, facts)
+    found = thaw.train(dataset, what, TRAINING, out=out, resume=True).predict(dataset, "test")
+    assert np.array_equal(found.probabilities, expected.probabilities)
+
+
+@ways
+def test_scores_rest_on_virtual_behavior(dataset, tmp_path, after):
+    found = thaw.train(dataset, fitted(after), TRAINING, out=tmp_path / "run")
+    table = found.score([{"user_id": "nobody", "city": "Rome"}], ["i00", "i01"])
+    assert table["behavior"].to_pylist() == ["virtual"] * 2
+
+
+def test_a_comparison_sets_it_beside_its_ranker(dataset, tmp_path):
+    result = thaw.compare(dataset, [fitted(Mean())], out=tmp_path, seeds=1, training=TRAINING)
+    names = {line.name: line.base for line in result.lines}
+    assert names["small_dnn"] is None
+    assert names["fitted"] == "small_dnn"
+
+
+def test_without_old_users_there_is_nothing_to_fit(dataset, tmp_path):
+    rows = dataset.splits["train"]
+    splits = {**dataset.splits, "train": replace(rows, pointer=np.zeros_like(rows.pointer))}
+    with pytest.raises(TrainingError, match="so fitted has nothing to learn from"):
+        thaw.train(replace(dataset, splits=splits), fitted(Mean()), TRAINING, out=tmp_path / "run")
+
+
+def test_two_ways_to_make_behavior_are_one_too_many():
+    with pytest.raises(MethodError, match="two: mail and after both make behavior"):
+        Method("two", mail=TOWER, after=Mean())
+
+
+@pytest.mark.parametrize("after", [Nearest(), LLAE()])
+def test_the_id_alone_is_no_attribute(after):
+    shape = InputShape(dim=4, attributes=1, context=0, target=2, max_events=5, tasks=1, has_id=True)
+    with pytest.raises(MethodError, match="the schema has none but the id"):
+        after.tower(shape)
