@@ -1,5 +1,6 @@
 """What happens once the ranker is trained: behavior for new users is fitted to the old ones."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,9 +10,9 @@ from torch import Tensor
 from thaw import checkpoint
 from thaw.data import Dataset, Layout
 from thaw.loader import Loader, LoaderOptions
-from thaw.methods import Method
-from thaw.model import Model, build
-from thaw.nn.fitted import LinearAutoencoder, MeanBehavior, NearestBehavior
+from thaw.methods import MetaEmb, Method
+from thaw.model import FittedTower, Model, build
+from thaw.nn.id_generator import IdGenerator
 from thaw.options import Training
 
 
@@ -32,17 +33,54 @@ def fit_after(dataset: Dataset, what: Method, options: Training, folder: Path) -
         seed=options.seed,
     )
     model.load_state_dict(tensors, strict=False)  # there is no tower in it yet
-    assert isinstance(model.tower, MeanBehavior | NearestBehavior | LinearAutoencoder)
-    model.tower.fit(*_old_users(model.eval(), dataset, layout))
+    model.eval()
+    loader = Loader(dataset, layout, "train", LoaderOptions(max_events=model.max_events))
+    if isinstance(what.after, MetaEmb):
+        _learn_ids(model, loader, what.after, options.seed)
+    else:
+        assert isinstance(model.tower, FittedTower)
+        model.tower.fit(*_old_users(model, loader))
     checkpoint.write(folder, "model", model.state_dict(), facts)
 
 
+def _learn_ids(model: Model, loader: Loader, how: MetaEmb, seed: int) -> None:
+    """Train MetaEmb's generator, and nothing else, on old users that are shown as new."""
+    generator = model.tower
+    assert isinstance(generator, IdGenerator)
+    random = np.random.default_rng(seed)
+    adam = torch.optim.Adam(generator.parameters(), how.learning_rate)
+    rows_of = _rows_of_users(loader)
+    for _ in range(how.epochs):
+        order = random.permutation(len(rows_of))
+        for low in range(0, len(order), how.users):
+            users = [rows_of[k] for k in order[low : low + how.users]]
+            episodes = [random.permutation(rows)[: 2 * how.rows] for rows in users]
+            is_first = np.concatenate([np.arange(len(e)) < len(e) // 2 for e in episodes])
+            rows = loader.rows(np.concatenate(episodes))
+            as_new = replace(rows, hidden=np.ones(len(is_first), bool))
+            batch = loader.assembler.batch(as_new)
+            with torch.no_grad():
+                inputs = model.embed(batch, model.embeddings.look_up(batch))
+            first = torch.from_numpy(is_first)
+            loss = generator.meta_loss(model.ranker, inputs, batch.labels, first)
+            adam.zero_grad()
+            loss.backward(inputs=[*generator.parameters()])  # type: ignore[no-untyped-call]
+            adam.step()
+
+
+def _rows_of_users(loader: Loader) -> list[np.ndarray]:
+    """The training rows with behavior before them of each user who has two or more."""
+    rows = np.flatnonzero(~loader.dataset.is_new("train"))
+    user = loader.impressions.user[rows]
+    parts = np.split(rows, np.flatnonzero(np.diff(user)) + 1)
+    return [each for each in parts if len(each) > 1]
+
+
 @torch.no_grad()
-def _old_users(model: Model, dataset: Dataset, layout: Layout) -> tuple[Tensor, Tensor, Tensor]:
+def _old_users(model: Model, loader: Loader) -> tuple[Tensor, Tensor, Tensor]:
     """Each old user as the last training row shows it: attributes, summed events, their number."""
-    user = np.asarray(dataset.splits["train"].user)
+    user = np.asarray(loader.impressions.user)
     last = np.flatnonzero(np.diff(user, append=-1))  # rows lie by user and time
-    loader = Loader(dataset, layout, "train", LoaderOptions(max_events=model.max_events))
     parts = []
     for low in range(0, len(last), loader.options.batch_size):
         batch = loader.batch(last[low : low + loader.options.batch_size], 0, 0)

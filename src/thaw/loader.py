@@ -4,7 +4,7 @@ import contextlib
 import queue
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -102,25 +102,26 @@ class Loader:
 
     def batch(self, chosen: np.ndarray | slice, number: int, index: int) -> Batch:
         """Return the batch of some of the split's rows."""
-        options, table = self.options, self.impressions
+        options, rows = self.options, self.rows(chosen)
+        if not options.is_training:
+            return self.assembler.batch(rows)
+        # One more than the index: a last zero would give the stream of the epoch's order.
+        random = np.random.default_rng((options.seed, number, index + 1))
+        is_dropped = random.random(len(rows.user)) < options.behavior_dropout
+        hidden = rows.hidden | (is_dropped & (rows.pointer > 0))
+        return self.assembler.batch(replace(rows, hidden=hidden), random)
+
+    def rows(self, chosen: np.ndarray | slice) -> Rows:
+        """Return some of the split's rows, behavior hidden as the options have it."""
+        table = self.impressions
         user = table.user[chosen]
-        pointer = table.pointer[chosen]
         is_hidden = self.dataset.is_hidden(self.split)[user]
-        hidden = is_hidden if options.hides_behavior else np.zeros(len(user), bool)
-        random = None
-        if options.is_training:
-            # One more than the index: a last zero would give the stream of the epoch's order.
-            random = np.random.default_rng((options.seed, number, index + 1))
-            hidden = hidden | (
-                (random.random(len(user)) < options.behavior_dropout) & (pointer > 0)
-            )
-        rows = Rows(
+        return Rows(
             user=user,
             item=table.item[chosen],
-            pointer=pointer,
-            hidden=hidden,
+            pointer=table.pointer[chosen],
+            hidden=is_hidden if self.options.hides_behavior else np.zeros(len(user), bool),
             codes=table.codes[chosen],
             dense=table.dense[chosen],
             labels=table.labels[chosen],
         )
-        return self.assembler.batch(rows, random)

@@ -12,12 +12,14 @@ from thaw.data import Layout
 from thaw.methods import Method
 from thaw.nn.embeddings import Embeddings
 from thaw.nn.fitted import LinearAutoencoder, MeanBehavior, NearestBehavior
+from thaw.nn.id_generator import IdGenerator
 from thaw.nn.inputs import Inputs, InputShape, by_row
 from thaw.nn.linear_map import LinearMap
 from thaw.nn.zero_shot import ZeroShotLosses, ZeroShotTower
 from thaw.rankers import Output
 
-Tower = ZeroShotTower | LinearMap | MeanBehavior | NearestBehavior | LinearAutoencoder
+FittedTower = MeanBehavior | NearestBehavior | LinearAutoencoder
+Tower = ZeroShotTower | LinearMap | FittedTower | IdGenerator
 
 
 class Model(nn.Module):
@@ -86,6 +88,8 @@ class Model(nn.Module):
         attributes = self._seen(inputs)[inputs.num_old :]
         if len(attributes) == 0:
             return inputs
+        if isinstance(tower, IdGenerator):
+            return tower.filled(inputs)
         if isinstance(tower, LinearMap):
             virtual, repeats = tower.generate(attributes)
         else:

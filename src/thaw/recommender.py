@@ -21,6 +21,7 @@ from thaw.errors import DataError, TrainingError
 from thaw.methods import MAIL, Method
 from thaw.methods.fitted import AFTER
 from thaw.model import Model, build
+from thaw.nn.id_generator import IdGenerator
 from thaw.predicting import Predictions, device_of, predict
 from thaw.rankers import RANKERS, RankerFactory
 from thaw.request import Reader
@@ -181,7 +182,8 @@ class Recommender:
         probabilities = self._probabilities(
             tables, user, item, counts, reader.context(context or {})
         )
-        fallback = NONE if self.model.tower is None else VIRTUAL
+        makes_none = self.model.tower is None or isinstance(self.model.tower, IdGenerator)
+        fallback = NONE if makes_none else VIRTUAL
         tasks = {task.name: probabilities[:, index] for index, task in enumerate(schema.tasks)}
         return pa.table({
             "user": given_users.keys.take(pa.array(user)),

@@ -10,11 +10,12 @@ from builders import PLAIN, TOWER, TRAINING, small_dnn
 from thaw import checkpoint
 from thaw.errors import MethodError, TrainingError
 from thaw.methods import Method
-from thaw.methods.fitted import LLAE, Mean, Nearest
+from thaw.methods.fitted import LLAE, Mean, MetaEmb, Nearest
+from thaw.metrics import log_loss
 from thaw.nn.inputs import InputShape
 
-WAYS = [Mean(), Nearest(neighbours=3, users=50), LLAE(rank=2)]
-ways = pytest.mark.parametrize("after", WAYS, ids=["mean", "nearest", "llae"])
+WAYS = [Mean(), Nearest(neighbours=3, users=50), LLAE(rank=2), MetaEmb(users=16, rows=3)]
+ways = pytest.mark.parametrize("after", WAYS, ids=["mean", "nearest", "llae", "meta-emb"])
 
 
 def fitted(after):
@@ -53,10 +54,29 @@ def test_a_kill_before_the_fit_is_made_good(dataset, tmp_path):
 
 
 @ways
-def test_scores_rest_on_virtual_behavior(dataset, tmp_path, after):
+def test_scores_say_what_they_rest_on(dataset, tmp_path, after):
     found = thaw.train(dataset, fitted(after), TRAINING, out=tmp_path / "run")
     table = found.score([{"user_id": "nobody", "city": "Rome"}], ["i00", "i01"])
-    assert table["behavior"].to_pylist() == ["virtual"] * 2
+    behavior = "none" if isinstance(after, MetaEmb) else "virtual"
+    assert table["behavior"].to_pylist() == [behavior] * 2
+
+
+def test_meta_emb_learns_ids_that_help(dataset, tmp_path):
+    all_new, old = replace(dataset, hidden=np.ones_like(dataset.hidden)), ~dataset.is_new("train")
+
+    def loss_of_old_users_as_new(epochs):
+        after = MetaEmb(epochs=epochs, users=16, rows=3, learning_rate=0.1)
+        found = thaw.train(dataset, fitted(after), TRAINING, out=tmp_path / str(epochs))
+        shown = found.predict(all_new, "train")
+        return log_loss(shown.labels[old, 0], shown.probabilities[old, 0])
+
+    assert loss_of_old_users_as_new(20) < loss_of_old_users_as_new(0)
+
+
+def test_meta_emb_wants_the_users_id():
+    shape = InputShape(dim=4, attributes=2, context=0, target=2, max_events=5, tasks=1)
+    with pytest.raises(MethodError, match=r"set users\.id_attribute"):
+        MetaEmb().tower(shape)
 
 
 def test_a_comparison_sets_it_beside_its_ranker(dataset, tmp_path):

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from thaw.errors import MethodError
 from thaw.nn.fitted import LinearAutoencoder, MeanBehavior, NearestBehavior
+from thaw.nn.id_generator import IdGenerator
 from thaw.nn.inputs import InputShape
 
 
@@ -80,7 +81,47 @@ class LLAE:
         )
 
 
-AFTER = {each.__name__: each for each in (Mean, Nearest, LLAE)}
+@dataclass(frozen=True)
+class MetaEmb:
+    """A generated id for new users, learned so that a step on it helps (Pan et al., SIGIR 2019).
+
+    Behavior stays empty. The generator learns from old users that are shown as new.
+
+    Attributes:
+        first_weight: alpha, the weight of the loss before the step on the generated id.
+        step: the size of that step.
+        learning_rate: of the generator.
+        epochs: how often each old user is seen.
+        users: how many users a step of the generator sees.
+        rows: the most rows of a user that each of its two losses sees.
+    """
+
+    first_weight: float = 0.1
+    step: float = 1e-4
+    learning_rate: float = 1e-3
+    epochs: int = 3
+    users: int = 64
+    rows: int = 10
+
+    def tower(self, shape: InputShape) -> IdGenerator:
+        """Build it for a shape.
+
+        Raises:
+            MethodError: without the user's id, or without another attribute.
+        """
+        if not shape.has_id:
+            raise MethodError("MetaEmb makes users' ids, which the schema leaves out: "
+                              "set users.id_attribute")  # fmt: skip
+        _without_id(shape)
+        return IdGenerator(
+            attributes=shape.attributes,
+            dim=shape.dim,
+            step=self.step,
+            first_weight=self.first_weight,
+        )
+
+
+AFTER = {each.__name__: each for each in (Mean, Nearest, LLAE, MetaEmb)}
 
 
 def _without_id(shape: InputShape) -> int:

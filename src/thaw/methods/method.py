@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 
 from thaw.errors import MethodError
-from thaw.methods.fitted import LLAE, Mean, Nearest
+from thaw.methods.fitted import LLAE, Mean, MetaEmb, Nearest
 from thaw.methods.mail import MAIL
 from thaw.rankers import RANKERS, RankerFactory
 
@@ -28,7 +28,7 @@ class Method:
     ranker: str | RankerFactory = "base-dnn"
     mail: MAIL | None = None
     behavior_dropout: float = 0.0
-    after: LLAE | Mean | Nearest | None = None
+    after: LLAE | Mean | MetaEmb | Nearest | None = None
 
     def __post_init__(self) -> None:
         if isinstance(self.ranker, str) and self.ranker not in RANKERS:
@@ -55,6 +55,7 @@ METHODS = {
     "emblr": Method("emblr", "emblr"),
     "llae": Method("llae", "emblr", after=LLAE()),
     "base-dnn": Method("base-dnn"),
+    "meta-emb": Method("meta-emb", after=MetaEmb()),
     "mean-base": Method("mean-base", after=Mean()),
     "nearest-base": Method("nearest-base", after=Nearest()),
     "mail-base": Method("mail-base", mail=MAIL()),
