@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import math
+import os
 import platform
 import shutil
 from dataclasses import dataclass, field
@@ -85,6 +86,26 @@ def save(folder: Path, model: Model, optimizers: Optimizers, state: State) -> No
         "rows": state.rows,
     }
     checkpoint.write(folder, "checkpoint", tensors, facts)
+
+
+def adopt(other: Path, folder: Path) -> None:
+    """Take another run's checkpoint and model, if this folder has none: the same files twice."""
+    if checkpoint.read_facts(other, "checkpoint") is None or is_run(folder):
+        return
+    for name in ("checkpoint", "model"):
+        for path in other.glob(f"{name}-*"):
+            shutil.copytree(path, folder / path.name, copy_function=_link, dirs_exist_ok=True)
+
+
+def _link(source: str, target: str) -> str:
+    """A second name for a file, or a copy where there can be none."""
+    try:
+        os.link(source, target)
+    except FileExistsError:
+        return target
+    except OSError:
+        shutil.copy2(source, target)
+    return target
 
 
 def restore(folder: Path, model: Model, optimizers: Optimizers) -> State | None:

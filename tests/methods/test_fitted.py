@@ -1,5 +1,6 @@
 """Methods whose behavior for new users is fitted once the ranker is trained."""
 
+from collections import Counter
 from dataclasses import replace
 
 import numpy as np
@@ -9,10 +10,12 @@ import thaw
 from builders import PLAIN, TOWER, TRAINING, small_dnn
 from thaw import checkpoint
 from thaw.errors import MethodError, TrainingError
+from thaw.experiments.measures import measure
 from thaw.methods import Method
 from thaw.methods.fitted import LLAE, Mean, MetaEmb, Nearest
 from thaw.metrics import log_loss
 from thaw.nn.inputs import InputShape
+from thaw.progress import Quiet
 
 WAYS = [Mean(), Nearest(neighbours=3, users=50), LLAE(rank=2), MetaEmb(users=16, rows=3)]
 ways = pytest.mark.parametrize("after", WAYS, ids=["mean", "nearest", "llae", "meta-emb"])
@@ -79,11 +82,29 @@ def test_meta_emb_wants_the_users_id():
         MetaEmb().tower(shape)
 
 
-def test_a_comparison_sets_it_beside_its_ranker(dataset, tmp_path):
-    result = thaw.compare(dataset, [fitted(Mean())], out=tmp_path, seeds=1, training=TRAINING)
-    names = {line.name: line.base for line in result.lines}
-    assert names["small_dnn"] is None
-    assert names["fitted"] == "small_dnn"
+def test_a_comparison_trains_its_ranker_once(dataset, tmp_path):
+    steps = Counter()
+
+    class Counting(Quiet):
+        def __init__(self, name, seed):
+            self.name = name
+
+        def step(self, step, rows, losses):
+            steps[self.name] += 1
+
+    result = thaw.compare(
+        dataset, [fitted(Mean())], out=tmp_path / "both", seeds=1, training=TRAINING,
+        progress=Counting,
+    )  # fmt: skip
+    bases = {line.name: line.base for line in result.lines}
+    assert bases["small_dnn"] is None
+    assert bases["fitted"] == "small_dnn"
+    assert steps["small_dnn"] > 0
+    assert steps["fitted"] == 0
+    alone = thaw.train(dataset, fitted(Mean()), TRAINING, out=tmp_path / "alone")
+    expected = measure(alone.predict(dataset, "test"), "new", 0)
+    found = next(line for line in result.lines if line.name == "fitted")
+    assert found.cell("click", "new").auc.values == (expected.auc,)
 
 
 def test_without_old_users_there_is_nothing_to_fit(dataset, tmp_path):

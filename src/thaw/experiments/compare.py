@@ -15,7 +15,7 @@ from thaw.options import Training
 from thaw.predicting import Predictions
 from thaw.progress import Progress, Quiet
 from thaw.recommender import Recommender
-from thaw.run import facts_of
+from thaw.run import adopt, facts_of
 from thaw.training import train
 
 ProgressFactory = Callable[[str, int], Progress]
@@ -125,7 +125,9 @@ class _Study:
         for options in self.options:
             run = folder / f"seed-{options.seed}"
             trains_hidden = hides or is_shared
-            predictions.append(self._predictions(run, name, what, options, hides, trains_hidden))
+            predictions.append(
+                self._predictions(run, name, what, options, hides, trains_hidden, base)
+            )
             runs.append(facts_of(run))
         return Trained(name, base, kind, tuple(predictions), tuple(runs))
 
@@ -137,8 +139,12 @@ class _Study:
         options: Training,
         hides: bool,
         trains_hidden: bool,
+        base: str | None,
     ) -> Predictions:
         """The test predictions of one run, trained first if need be."""
+        if what.after is not None and what.behavior_dropout == 0 and base is not None:
+            # Its ranker is trained as the base is, so the base's own is taken.
+            adopt(self.out / base / run.name, run)
         recommender: Recommender = train(
             self.dataset,
             what,
