@@ -17,6 +17,7 @@ import thaw
 from conftest import Tables, make_schema
 from thaw import cli
 from thaw.data import Dataset
+from thaw.experiments.tables import TABLES
 
 SHORT = ["--max-epochs", "1", "--dim", "4", "--batch-size", "64", "--max-events", "5", "--quiet"]
 
@@ -111,6 +112,15 @@ def test_compare_goes_the_whole_way_and_goes_on(yaml_schema: Path, tmp_path: Pat
     assert "<html" in (tmp_path / "out/report.html").read_text()
     first = json.loads((tmp_path / "out/comparison.json").read_text())
     assert json.loads(thaw_(*command, "--json", "--no-report")) == first
+
+
+def test_experiment_prints_the_papers_table_and_goes_on(yaml_schema: Path, tmp_path: Path) -> None:
+    command = ["experiment", "table-3", yaml_schema, "--seeds", 1, "--out", tmp_path / "out",
+               "--max-epochs", 1, "--quiet"]  # fmt: skip
+    text = thaw_(*command)
+    below = text[text.index("Table 3") :]
+    assert [name in below for name in TABLES["table-3"].methods] == [True] * 5
+    assert thaw_(*command) == text
 
 
 def test_compare_refuses_a_folder_of_another_rule(yaml_schema: Path, tmp_path: Path) -> None:

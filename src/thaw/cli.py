@@ -1,28 +1,46 @@
 """The command line: parses, calls, prints."""
 
-import json
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 from rich.console import Console
 
+from thaw.cli_parts import (
+    DEFAULTS,
+    AsJson,
+    BatchSize,
+    Data,
+    Device,
+    Dim,
+    Epochs,
+    Events,
+    Memory,
+    Patience,
+    Quietly,
+    Rate,
+    Rejects,
+    Rule,
+    Seed,
+    dataset_of,
+    hint,
+)
 from thaw.data import Dataset
 from thaw.datasets import KNOWN, World, simulate
 from thaw.datasets.simulated import schema as simulated_schema
 from thaw.errors import DataError, ThawError
 from thaw.experiments.compare import compare
 from thaw.experiments.measures import SEGMENTS, measure
+from thaw.experiments.tables import TABLES
 from thaw.methods import METHODS
 from thaw.options import LOSSES, Training
-from thaw.preparation import declared, prepare, source_files
+from thaw.preparation import prepare
 from thaw.printing import show_comparison, show_dataset, show_json, show_run, show_table
 from thaw.progress import Progress, Quiet, TensorBoard, Terminal
 from thaw.recommender import Recommender
+from thaw.report.terminal import print_paper_table
 from thaw.run import has_ended, is_run
 from thaw.tables.rules import SPLITS
 from thaw.training import train
@@ -36,34 +54,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-
-RULES = "'paper', 'strict' or 'natural'"
-
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
-Quietly = Annotated[bool, typer.Option("--quiet", help="Show no progress.")]
-Data = Annotated[
-    Path | None,
-    typer.Option(help="The folder with the tables' files; the schema's folder by default."),
-]
-Rule = Annotated[
-    str | None, typer.Option("--new-users", help=f"Another rule for who is new: {RULES}.")
-]
-Memory = Annotated[str, typer.Option(help="The limit; larger inputs spill to disk.")]
-Rejects = Annotated[
-    float, typer.Option("--max-rejects", help="The share of unusable rows above which it stops.")
-]
-Seed = Annotated[int, typer.Option(help="Of weights, order and dropout.")]
-Epochs = Annotated[int, typer.Option("--max-epochs", help="Training stops here at the latest.")]
-Patience = Annotated[
-    int, typer.Option(help="Epochs without a better validation AUC before training stops.")
-]
-Events = Annotated[int, typer.Option("--max-events", help="The last events that are seen.")]
-Dim = Annotated[int, typer.Option(help="The embeddings' width.")]
-BatchSize = Annotated[int, typer.Option(help="Rows a step.")]
-Rate = Annotated[float, typer.Option("--learning-rate", help="Of both Adam optimizers.")]
-Device = Annotated[str, typer.Option(help="'cpu', 'cuda', or 'auto' for a GPU where there is one.")]
-
-DEFAULTS = Training()
 
 
 def main() -> None:
@@ -113,7 +103,7 @@ def prepare_command(
     the events that were there before it, and no later ones. Rows that can't be used go to
     OUT/rejects.parquet, with file, line and reason.
     """
-    with _hint("nothing is left of it; give the same command again"):
+    with hint("nothing is left of it; give the same command again"):
         found = prepare(
             schema, out=out, data=data, new_users=new_users, memory=memory, max_rejects=max_rejects
         )
@@ -162,7 +152,7 @@ def train_command(
     progress: Progress = Quiet() if quiet else Terminal(method)
     if tensorboard:
         progress = TensorBoard(out / "events", LOSSES, progress)
-    with _hint("the same command with --resume goes on"):
+    with hint("the same command with --resume goes on"):
         found = train(
             Dataset.open(dataset), method, options, out=out, resume=resume, progress=progress
         )
@@ -250,8 +240,8 @@ def compare_command(
         learning_rate=learning_rate,
         device=device,
     )
-    with _hint("the same command goes on where it stopped"):
-        dataset = _dataset(what, folder / "dataset", data, new_users, memory, max_rejects)
+    with hint("the same command goes on where it stopped"):
+        dataset = dataset_of(what, folder / "dataset", data, new_users, memory, max_rejects)
         result = compare(
             dataset,
             methods.split(","),
@@ -261,6 +251,49 @@ def compare_command(
             progress=_quiet if quiet else _terminal,
         )
     show_comparison(result, dataset, folder, report=report, as_json=as_json)
+
+
+@app.command("experiment")
+def experiment_command(
+    name: Annotated[Literal["table-2", "table-3"], typer.Argument(help="A table of the paper.")],
+    what: Annotated[
+        str, typer.Argument(help="A prepared dataset, a schema's YAML, or a known data set's name.")
+    ],
+    seeds: Annotated[int, typer.Option(min=1, help="Runs of each method.")] = 5,
+    data: Data = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="For dataset, runs and report; what has run is not run again."),
+    ] = None,
+    new_users: Rule = None,
+    seed: Seed = DEFAULTS.seed,
+    max_epochs: Epochs = DEFAULTS.max_epochs,
+    patience: Patience = DEFAULTS.patience,
+    device: Device = DEFAULTS.device,
+    quiet: Quietly = False,
+    as_json: AsJson = False,
+) -> None:
+    """Repeat a table of the paper on a data set.
+
+    All methods train under one protocol, until validation stops improving. After the comparison
+    with its intervals, tests and ceilings stands the table in the paper's layout.
+    """
+    folder = out or Path(f"{Path(what).stem}-{name}")
+    table = TABLES[name]
+    options = Training(seed=seed, max_epochs=max_epochs, patience=patience, device=device)
+    with hint("the same command goes on where it stopped"):
+        dataset = dataset_of(what, folder / "dataset", data, new_users, "4GB", 0.01)
+        result = compare(
+            dataset,
+            table.methods,
+            out=folder / "runs",
+            seeds=seeds,
+            training=options,
+            progress=_quiet if quiet else _terminal,
+        )
+    show_comparison(result, dataset, folder, report=True, as_json=as_json)
+    if not as_json:
+        print_paper_table(result, table, Console())
 
 
 @app.command("demo")
@@ -284,7 +317,7 @@ def demo_command(
     if not tables.exists():
         simulate(world, tables)
     if not (out / "dataset").exists():
-        with _hint("the same command goes on where it stopped"):
+        with hint("the same command goes on where it stopped"):
             prepare(simulated_schema(world), data=tables, out=out / "dataset")
     dataset = Dataset.open(out / "dataset")
     if len(dataset.users) != users:
@@ -340,44 +373,6 @@ def inspect_command(
     if verify:
         dataset.verify()
     show_dataset(dataset, as_json=as_json)
-
-
-def _dataset(
-    what: str, prepared: Path, data: Path | None, new_users: str | None, memory: str, limit: float
-) -> Dataset:
-    """Open what is prepared, or prepare it."""
-    if what not in KNOWN and (Path(what) / "manifest.json").exists():
-        if new_users is not None:
-            raise DataError(f"{what} is prepared already; give --new-users to 'thaw prepare'")
-        return Dataset.open(what)
-    note = prepared.with_name(f"{prepared.name}-sources.json")
-    read_now = {path: list(facts) for path, facts in source_files(what, data).items()}
-    if not prepared.exists():
-        note.parent.mkdir(parents=True, exist_ok=True)
-        note.write_text(json.dumps(read_now, indent=1))
-        return prepare(
-            what, out=prepared, data=data, new_users=new_users, memory=memory, max_rejects=limit
-        )
-    found = Dataset.open(prepared)
-    if found.schema != declared(what, new_users):
-        raise DataError(f"{prepared} was prepared by another schema or rule; choose another --out")
-    if not note.exists() or json.loads(note.read_text()) != read_now:
-        raise DataError(
-            f"{prepared} was prepared from other files, or they have changed since; "
-            "choose another --out, or remove it"
-        )
-    typer.echo(f"thaw: the dataset is {prepared}, prepared before", err=True)
-    return found
-
-
-@contextmanager
-def _hint(text: str) -> Iterator[None]:
-    """After Ctrl-C, say how to go on."""
-    try:
-        yield
-    except KeyboardInterrupt:
-        typer.echo(f"thaw: stopped; {text}", err=True)
-        sys.exit(130)
 
 
 def _terminal(name: str, seed: int) -> Progress:

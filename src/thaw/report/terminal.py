@@ -1,6 +1,7 @@
 """A comparison as tables in a terminal; bold marks what plain text says as well."""
 
 from collections.abc import Iterable
+from itertools import product
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
@@ -10,6 +11,8 @@ from rich.text import Text
 
 from thaw.experiments.comparison import Comparison
 from thaw.experiments.measures import SEGMENTS
+from thaw.experiments.tables import Entry, PaperTable, entries
+from thaw.report.formats import fixed, signed
 from thaw.report.notes import TRAINING_NOTE, gap_notes, legend, partial_notes, segment_note
 from thaw.report.rows import METRICS, Number, Row, Scores, efforts, rows
 from thaw.report.verdict import verdict
@@ -36,6 +39,27 @@ def print_comparison(comparison: Comparison, console: Console) -> None:
     _print_lines(console, [TRAINING_NOTE])
     _heading(console, "Verdict")
     _print_lines(console, verdict(comparison))
+
+
+def print_paper_table(comparison: Comparison, table: PaperTable, console: Console) -> None:
+    """Print a table in the paper's layout: 1 and 2 mark the best and the second best."""
+    for task in comparison.tasks:
+        _heading(console, f"{table.caption} ({task})")
+        shown = _table()
+        for segment, metric in product(SEGMENTS, METRICS):
+            _add(shown, f"{segment}\n{metric[1]}")
+            _add(shown, "\nRI %")
+        for name, columns in entries(comparison, table, task).items():
+            cells = [cell for entry in columns.values() for cell in _entry(entry)]
+            shown.add_row(Text(name), *cells)
+        console.print(shown)
+
+
+def _entry(entry: Entry) -> tuple[Text, Text]:
+    place = str(entry.place) if entry.place else " "
+    style = "bold" if entry.place == 1 else ""
+    mean = Text.assemble((fixed(entry.mean), style), f" {place}")
+    return mean, Text(signed(entry.improvement, 2))
 
 
 def _title(comparison: Comparison) -> str:

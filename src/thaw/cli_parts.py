@@ -1,0 +1,82 @@
+"""What commands share: options, the way to a dataset, and a word after Ctrl-C."""
+
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from thaw.data import Dataset
+from thaw.datasets import KNOWN
+from thaw.errors import DataError
+from thaw.options import Training
+from thaw.preparation import declared, prepare, source_files
+
+RULES = "'paper', 'strict' or 'natural'"
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
+Quietly = Annotated[bool, typer.Option("--quiet", help="Show no progress.")]
+Data = Annotated[
+    Path | None,
+    typer.Option(help="The folder with the tables' files; the schema's folder by default."),
+]
+Rule = Annotated[
+    str | None, typer.Option("--new-users", help=f"Another rule for who is new: {RULES}.")
+]
+Memory = Annotated[str, typer.Option(help="The limit; larger inputs spill to disk.")]
+Rejects = Annotated[
+    float, typer.Option("--max-rejects", help="The share of unusable rows above which it stops.")
+]
+Seed = Annotated[int, typer.Option(help="Of weights, order and dropout.")]
+Epochs = Annotated[int, typer.Option("--max-epochs", help="Training stops here at the latest.")]
+Patience = Annotated[
+    int, typer.Option(help="Epochs without a better validation AUC before training stops.")
+]
+Events = Annotated[int, typer.Option("--max-events", help="The last events that are seen.")]
+Dim = Annotated[int, typer.Option(help="The embeddings' width.")]
+BatchSize = Annotated[int, typer.Option(help="Rows a step.")]
+Rate = Annotated[float, typer.Option("--learning-rate", help="Of both Adam optimizers.")]
+Device = Annotated[str, typer.Option(help="'cpu', 'cuda', or 'auto' for a GPU where there is one.")]
+
+DEFAULTS = Training()
+
+
+def dataset_of(
+    what: str, prepared: Path, data: Path | None, new_users: str | None, memory: str, limit: float
+) -> Dataset:
+    """Open what is prepared, or prepare it."""
+    if what not in KNOWN and (Path(what) / "manifest.json").exists():
+        if new_users is not None:
+            raise DataError(f"{what} is prepared already; give --new-users to 'thaw prepare'")
+        return Dataset.open(what)
+    note = prepared.with_name(f"{prepared.name}-sources.json")
+    read_now = {path: list(facts) for path, facts in source_files(what, data).items()}
+    if not prepared.exists():
+        note.parent.mkdir(parents=True, exist_ok=True)
+        note.write_text(json.dumps(read_now, indent=1))
+        return prepare(
+            what, out=prepared, data=data, new_users=new_users, memory=memory, max_rejects=limit
+        )
+    found = Dataset.open(prepared)
+    if found.schema != declared(what, new_users):
+        raise DataError(f"{prepared} was prepared by another schema or rule; choose another --out")
+    if not note.exists() or json.loads(note.read_text()) != read_now:
+        raise DataError(
+            f"{prepared} was prepared from other files, or they have changed since; "
+            "choose another --out, or remove it"
+        )
+    typer.echo(f"thaw: the dataset is {prepared}, prepared before", err=True)
+    return found
+
+
+@contextmanager
+def hint(text: str) -> Iterator[None]:
+    """After Ctrl-C, say how to go on."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        typer.echo(f"thaw: stopped; {text}", err=True)
+        sys.exit(130)

@@ -1,0 +1,49 @@
+import pytest
+from rich.console import Console
+
+from report.comparisons import base, comparison, figure, line
+from thaw.experiments.tables import TABLES, PaperTable, entries
+from thaw.methods import METHODS
+from thaw.report.terminal import print_paper_table
+
+
+@pytest.fixture
+def found():
+    new = {"one": 0.72, "two": 0.66}
+    lines = [line(n, (figure(v), figure(v - 0.1)), base="base-dnn") for n, v in new.items()]
+    return comparison(base(), *lines)
+
+
+@pytest.mark.parametrize("table", TABLES.values(), ids=TABLES)
+def test_the_papers_tables_name_methods_that_there_are(table):
+    assert set(table.methods) <= set(METHODS)
+    assert table.baseline is None or table.baseline in table.methods
+
+
+def test_improvement_is_against_each_ones_base(found):
+    table = entries(found, PaperTable("", ("base-dnn", "one", "two")), "click")
+    assert table["base-dnn"]["new", "auc"].improvement == 0
+    assert table["one"]["new", "auc"].improvement == pytest.approx(100 * 0.02 / 0.70)
+    assert table["two"]["old", "gauc"].improvement == pytest.approx(100 * -0.09 / 0.65)
+
+
+def test_a_table_may_have_one_baseline_for_all(found):
+    table = entries(found, PaperTable("", ("base-dnn", "one", "two"), baseline="one"), "click")
+    assert table["one"]["new", "auc"].improvement == 0
+    assert table["base-dnn"]["new", "auc"].improvement == pytest.approx(100 * -0.02 / 0.72)
+
+
+def test_best_and_second_best_of_each_column_are_marked(found):
+    table = entries(found, PaperTable("", ("base-dnn", "one", "two")), "click")
+    places = {key: [row[key].place for row in table.values()] for key in table["one"]}
+    assert places["new", "auc"] == [2, 1, 0]
+    assert places["new", "gauc"] == [1, 2, 0]
+
+
+def test_it_prints_in_the_papers_layout(found, capsys):
+    print_paper_table(found, PaperTable("Table 9", ("base-dnn", "one", "two")), Console(width=80))
+    lines = capsys.readouterr().out.splitlines()
+    assert "Table 9 (click)" in lines
+    one, two = (" ".join(line.split()) for line in lines[-2:])
+    assert one == "one 0.7200 1 +2.86 0.6200 2 -4.62 0.7200 1 +2.86 0.6200 2 -4.62"
+    assert two == "two 0.6600 -5.71 0.5600 -13.85 0.6600 -5.71 0.5600 -13.85"
