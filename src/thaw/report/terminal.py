@@ -56,7 +56,7 @@ def print_paper_table(comparison: Comparison, table: PaperTable, console: Consol
 
 
 def _entry(entry: Entry) -> tuple[Text, Text]:
-    place = str(entry.place) if entry.place else " "
+    place = str(entry.place) if entry.place else "\N{NO-BREAK SPACE}"
     style = "bold" if entry.place == 1 else ""
     mean = Text.assemble((fixed(entry.mean), style), f" {place}")
     return mean, Text(signed(entry.improvement, 2))
