@@ -1,4 +1,4 @@
-"""What MAIL costs and what it brings: time of a step, and gap closed, of the default tower and of the paper's.
+"""What MAIL costs and what it brings: the default tower and the paper's beside the ranker alone.
 
     python benchmarks/price.py [--seeds 5] [--movielens FOLDER] [--only VARIANT ...]
                                [--part time|lift]

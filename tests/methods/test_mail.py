@@ -21,7 +21,7 @@ DEPARTURES = [
     {"virtual_events": 2},
     {"users_per_step": 4},
     {"users_per_step": None},
-    {"dropout": 0.0},
+    {"dropout": 0.5},
 ]
 
 
@@ -74,6 +74,7 @@ def test_the_default_is_a_smaller_tower_and_otherwise_the_paper():
         letter,
         encoder=(256, 128, 128),
         decoder=(128, 256),
+        dropout=0.0,
         virtual_events=10,
         learns_every=2,
         users_per_step=128,

@@ -31,7 +31,7 @@ class MAIL:
         encoder: widths of the encoders' three layers (Eq. 15); 1024-512-512 in the paper.
         decoder: widths of the decoders' first two layers (Eq. 16); 512-1024 in the paper.
         attention_dim: d_r of Eq. 2; the paper gives no value.
-        dropout: the rate in encoders and decoders, in [0, 1).
+        dropout: the rate in encoders and decoders, in [0, 1); 0.5 in the paper.
         reconstruction: 'sum' over coordinates (Eqs. 3-4) or 'mean' (the authors' code).
         alignment: 'mmd' (Eq. 5) or 'mse' between a user's two sides (the authors' code).
         bandwidth: sigma of Eq. 6.
@@ -59,7 +59,7 @@ class MAIL:
     encoder: tuple[int, int, int] = (256, 128, 128)
     decoder: tuple[int, int] = (128, 256)
     attention_dim: int = 32
-    dropout: float = 0.5
+    dropout: float = 0.0
     reconstruction: Literal["sum", "mean"] = "sum"
     alignment: Literal["mmd", "mse"] = "mmd"
     bandwidth: float = 1.0
@@ -100,6 +100,7 @@ class MAIL:
         return cls(
             encoder=(1024, 512, 512),
             decoder=(512, 1024),
+            dropout=0.5,
             virtual_events=None,
             learns_every=1,
             users_per_step=None,
