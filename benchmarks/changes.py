@@ -30,6 +30,7 @@ from thaw.training import repeatable, train_step
 
 BASE, TOWER = METHODS["BaseDNN"], METHODS["MAIL-Base"]
 EVERY_STEP = Method("every step", mail=MAIL(learns_every=1))
+DROPOUT = Method("dropout", mail=MAIL(dropout=0.5))
 
 
 class TableAdam:
@@ -131,6 +132,7 @@ UNDONE: dict[str, tuple[Method, Change | None, Callable[[], object]]] = {
     "BaseDNN, Adam unfused": (BASE, unfused, contextlib.nullcontext),
     f"MAIL-Base, {AS_IT_IS}": (TOWER, None, contextlib.nullcontext),
     "MAIL-Base, the tower at every step": (EVERY_STEP, None, contextlib.nullcontext),
+    "MAIL-Base, a dropout of 0.5 in the tower": (DROPOUT, None, contextlib.nullcontext),
     "MAIL-Base, every device seeded": (TOWER, None, every_device_seeded),
     "MAIL-Base, memory filled before use": (TOWER, None, filled_memory),
     "MAIL-Base, nn.Dropout": (TOWER, None, plain_dropout),
