@@ -24,6 +24,7 @@ from thaw.cli_parts import (
     Rejects,
     Rule,
     Seed,
+    comparison_folder,
     dataset_of,
     hint,
 )
@@ -227,9 +228,7 @@ def compare_command(
     side, the relative improvement over the base, a paired test, and the share of the gap to the
     ceiling (the same ranker, given new users' real behavior) that a method closes.
     """
-    folder = out or Path(f"{Path(what).stem}-comparison")
-    if is_run(folder):
-        raise DataError(f"{folder} holds a run; choose another folder for the comparison (--out)")
+    folder = comparison_folder(out or Path(f"{Path(what).stem}-comparison"))
     options = Training(
         seed=seed,
         max_epochs=max_epochs,
@@ -278,7 +277,7 @@ def experiment_command(
     All methods train under one protocol, until validation stops improving. After the comparison
     with its intervals, tests and ceilings stands the table in the paper's layout.
     """
-    folder = out or Path(f"{Path(what).stem}-{name}")
+    folder = comparison_folder(out or Path(f"{Path(what).stem}-{name}"))
     table = TABLES[name]
     options = Training(seed=seed, max_epochs=max_epochs, patience=patience, device=device)
     with hint("the same command goes on where it stopped"):

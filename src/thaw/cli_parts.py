@@ -14,6 +14,7 @@ from thaw.datasets import KNOWN
 from thaw.errors import DataError
 from thaw.options import Training
 from thaw.preparation import declared, prepare, source_files
+from thaw.run import is_run
 
 RULES = "'paper', 'strict' or 'natural'"
 
@@ -42,6 +43,13 @@ Rate = Annotated[float, typer.Option("--learning-rate", help="Of both Adam optim
 Device = Annotated[str, typer.Option(help="'cpu', 'cuda', or 'auto' for a GPU where there is one.")]
 
 DEFAULTS = Training()
+
+
+def comparison_folder(folder: Path) -> Path:
+    """The folder of a comparison, which must not be that of a run."""
+    if is_run(folder):
+        raise DataError(f"{folder} holds a run; choose another folder for the comparison (--out)")
+    return folder
 
 
 def dataset_of(

@@ -1,4 +1,4 @@
-"""What happens once the ranker is trained: behavior for new users is fitted to the old ones."""
+"""Once the ranker is trained: what new users lack is fitted to the old ones."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +11,7 @@ from thaw import checkpoint
 from thaw.data import Dataset, Layout
 from thaw.loader import Loader, LoaderOptions
 from thaw.methods import MetaEmb, Method
-from thaw.model import FittedTower, Model, build
+from thaw.model import FittedTower, Model, build_for
 from thaw.nn.id_generator import IdGenerator
 from thaw.options import Training
 
@@ -24,14 +24,7 @@ def fit_after(dataset: Dataset, what: Method, options: Training, folder: Path) -
     if any(name.startswith("tower.") for name in tensors):
         return
     layout = Layout.build(dataset.schema, dataset.vocabularies, dataset.moments)
-    model = build(
-        what,
-        layout,
-        dim=options.dim,
-        max_events=options.max_events,
-        tasks=len(dataset.schema.tasks),
-        seed=options.seed,
-    )
+    model = build_for(what, dataset, layout, options)
     model.load_state_dict(tensors, strict=False)  # there is no tower in it yet
     model.eval()
     loader = Loader(dataset, layout, "train", LoaderOptions(max_events=model.max_events))

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from thaw.batch import Batch
-from thaw.data import Layout
+from thaw.data import Dataset, Layout
 from thaw.methods import Method
 from thaw.nn.embeddings import Embeddings
 from thaw.nn.fitted import LinearAutoencoder, MeanBehavior, NearestBehavior
@@ -16,6 +16,7 @@ from thaw.nn.id_generator import IdGenerator
 from thaw.nn.inputs import Inputs, InputShape, by_row
 from thaw.nn.linear_map import LinearMap
 from thaw.nn.zero_shot import ZeroShotLosses, ZeroShotTower
+from thaw.options import Training
 from thaw.rankers import Output
 
 FittedTower = MeanBehavior | NearestBehavior | LinearAutoencoder
@@ -115,6 +116,18 @@ def _evaluating(module: nn.Module) -> Iterator[None]:
         yield
     finally:
         module.train(was_training)
+
+
+def build_for(method: Method, dataset: Dataset, layout: Layout, options: Training) -> Model:
+    """Build the model that a method trains on a dataset."""
+    return build(
+        method,
+        layout,
+        dim=options.dim,
+        max_events=options.max_events,
+        tasks=len(dataset.schema.tasks),
+        seed=options.seed,
+    )
 
 
 def build(

@@ -51,10 +51,12 @@ class RowAdam:
         mean, square = self.mean.index_select(0, rows), self.square.index_select(0, rows)
         # Moments move by a difference: to add to rows is quicker than to set them, which PyTorch
         # does in one thread.
-        self.mean.index_add_(0, rows, change := (gradient - mean).mul_(1 - beta1))
-        mean.add_(change)
-        self.square.index_add_(0, rows, change := gradient.square().sub_(square).mul_(1 - beta2))
-        square.add_(change)
+        mean_change = (gradient - mean).mul_(1 - beta1)
+        square_change = gradient.square().sub_(square).mul_(1 - beta2)
+        self.mean.index_add_(0, rows, mean_change)
+        self.square.index_add_(0, rows, square_change)
+        mean.add_(mean_change)
+        square.add_(square_change)
         step = mean.div_(square.sqrt_().mul_(scale).add_(self.epsilon)).mul_(-rate)
         self.table.index_add_(0, rows, step)
 

@@ -23,7 +23,7 @@ from thaw.loader import Loader, LoaderOptions
 from thaw.locks import alone
 from thaw.methods import Method, method
 from thaw.metrics import auc
-from thaw.model import Model, build
+from thaw.model import Model, build_for
 from thaw.optim import Optimizers
 from thaw.options import LOSSES, Training
 from thaw.predicting import device_of, predict
@@ -147,14 +147,7 @@ class Trainer:
         self.dataset, self.method, self.options, self.folder = dataset, method, options, folder
         self.device = device_of(options.device)
         layout = Layout.build(dataset.schema, dataset.vocabularies, dataset.moments)
-        self.model = build(
-            method,
-            layout,
-            dim=options.dim,
-            max_events=options.max_events,
-            tasks=len(dataset.schema.tasks),
-            seed=options.seed,
-        ).to(self.device)
+        self.model = build_for(method, dataset, layout, options).to(self.device)
         ratio = method.mail.learning_rate_ratio if method.mail else 1.0
         self.optimizers = Optimizers.of(
             self.model, options.learning_rate, ratio * options.learning_rate

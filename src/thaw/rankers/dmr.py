@@ -53,9 +53,15 @@ class UserToItem(nn.Module):
         self.state = nn.Sequential(nn.Linear(dim, dim), nn.PReLU())
         self.target = nn.Linear(dim, dim, bias=False)
 
-    def scores(self, events: Tensor, positions: Tensor) -> Tensor:
-        """Return the scores [U, T] of events [U, T, d] at positions [U, T, width]."""
-        found: Tensor = self.unit(self.query(positions), events)
+    def scores(self, events: Tensor, position: Tensor, after: Tensor) -> Tensor:
+        """Return the scores [U, T] of events [U, T, d], each with `after` [U, T] events behind it.
+
+        Args:
+            events: padded.
+            position: [T, width], the embeddings of the positions.
+            after: each event's position.
+        """
+        found: Tensor = self.unit(_at(self.query(position), after), events)
         return found
 
     def user(self, events: Tensor, scores: Tensor, mask: Tensor) -> Tensor:
@@ -133,11 +139,13 @@ class DMR(nn.Module):
         """Return the logits [B, tasks], and in training the auxiliary match loss of old users."""
         behavior, target = inputs.behavior, inputs.target_event
         events, mask = behavior.pad_users(self.last)
-        positions = self._positions(mask)
-        scores = self.user_to_item.scores(events, positions)
+        after = (mask.sum(1, keepdim=True) - 1 - torch.arange(self.last, device=mask.device)).clamp(
+            min=0
+        )
+        scores = self.user_to_item.scores(events, self.position, after)
         user = self.user_to_item.user(events, scores, mask).index_select(0, behavior.user)
         user_match = (user * self.user_to_item.target(target)).sum(1, keepdim=True)
-        item_match, interest = self._item_to_item(behavior, events, mask, positions, target)
+        item_match, interest = self._item_to_item(behavior, events, mask, after, target)
         pooled = behavior.pool()
         fields = torch.cat([inputs.attributes, inputs.context, inputs.target], dim=1)
         z = [fields.flatten(1), pooled, pooled * target, user_match, item_match, interest]
@@ -145,19 +153,15 @@ class DMR(nn.Module):
             self.perceptron(torch.cat(z, dim=1)), self._auxiliary_loss(inputs, events, scores, mask)
         )
 
-    def _positions(self, mask: Tensor) -> Tensor:
-        """[U, T, width]; the last event has position 0."""
-        after = mask.sum(1, keepdim=True) - 1 - torch.arange(self.last, device=mask.device)
-        return F.embedding(after.clamp(min=0), self.position)
-
     def _item_to_item(
-        self, behavior: Behavior, events: Tensor, mask: Tensor, positions: Tensor, target: Tensor
+        self, behavior: Behavior, events: Tensor, mask: Tensor, after: Tensor, target: Tensor
     ) -> tuple[Tensor, Tensor]:
         """[B, 1], the sum of the events' scores, and [B, d], the events weighed by them."""
-        events, mask, positions = (
-            each.index_select(0, behavior.user) for each in (events, mask, positions)
+        events, mask, after = (
+            each.index_select(0, behavior.user) for each in (events, mask, after)
         )
-        query = self.item_query(target).unsqueeze(1) + self.position_query(positions)
+        at = _at(self.position_query(self.position), after)
+        query = self.item_query(target).unsqueeze(1) + at
         scores = self.item_to_item(self.activation(query), events)
         return (scores * mask).sum(1, keepdim=True), _weighted(events, scores, mask)
 
@@ -169,6 +173,11 @@ class DMR(nn.Module):
         old = slice(inputs.num_old)
         loss = self.user_to_item.match_loss(events[old], scores[old], mask[old], self.negatives)
         return None if loss is None else self.match_weight * loss
+
+
+def _at(table: Tensor, after: Tensor) -> Tensor:
+    """[..., T, d], the rows of a table [T, d] at positions [..., T]."""
+    return table.index_select(0, after.flatten()).view(*after.shape, table.shape[1])
 
 
 def _weighted(events: Tensor, scores: Tensor, mask: Tensor) -> Tensor:

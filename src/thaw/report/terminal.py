@@ -1,7 +1,6 @@
 """A comparison as tables in a terminal; bold marks what plain text says as well."""
 
 from collections.abc import Iterable
-from itertools import product
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
@@ -46,10 +45,11 @@ def print_paper_table(comparison: Comparison, table: PaperTable, console: Consol
     for task in comparison.tasks:
         _heading(console, f"{table.caption} ({task})")
         shown = _table()
-        for segment, metric in product(SEGMENTS, METRICS):
-            _add(shown, f"{segment}\n{metric[1]}")
+        found = entries(comparison, table, task)
+        for segment, metric in found[table.methods[0]]:
+            _add(shown, f"{segment}\n{dict(METRICS)[metric]}")
             _add(shown, "\nRI %")
-        for name, columns in entries(comparison, table, task).items():
+        for name, columns in found.items():
             cells = [cell for entry in columns.values() for cell in _entry(entry)]
             shown.add_row(Text(name), *cells)
         console.print(shown)
