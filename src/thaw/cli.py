@@ -34,6 +34,7 @@ from thaw.datasets.simulated import schema as simulated_schema
 from thaw.errors import DataError, ThawError
 from thaw.experiments.compare import compare
 from thaw.experiments.measures import SEGMENTS, measure
+from thaw.experiments.references import standard_references
 from thaw.experiments.tables import TABLES
 from thaw.methods import METHODS
 from thaw.options import LOSSES, Training
@@ -41,7 +42,6 @@ from thaw.preparation import prepare
 from thaw.printing import show_comparison, show_dataset, show_json, show_run, show_table
 from thaw.progress import Progress, Quiet, TensorBoard, Terminal
 from thaw.recommender import Recommender
-from thaw.report.terminal import print_paper_table
 from thaw.run import has_ended, is_run
 from thaw.tables.rules import SPLITS
 from thaw.training import train
@@ -278,21 +278,22 @@ def experiment_command(
     with its intervals, tests and ceilings stands the table in the paper's layout.
     """
     folder = comparison_folder(out or Path(f"{Path(what).stem}-{name}"))
-    table = TABLES[name]
-    options = Training(seed=seed, max_epochs=max_epochs, patience=patience, device=device)
+    options = Training(
+        seed=seed, max_epochs=max_epochs, patience=patience, device=device, tests_epochs=True
+    )
     with hint("the same command goes on where it stopped"):
         dataset = dataset_of(what, folder / "dataset", data, new_users, "4GB", 0.01)
+        table = TABLES[name].on(dataset)
         result = compare(
             dataset,
-            table.methods,
+            [*table.methods, *table.beside],
             out=folder / "runs",
             seeds=seeds,
             training=options,
+            references=standard_references(),
             progress=_quiet if quiet else _terminal,
         )
-    show_comparison(result, dataset, folder, report=True, as_json=as_json)
-    if not as_json:
-        print_paper_table(result, table, Console())
+    show_comparison(result, dataset, folder, report=True, as_json=as_json, layout=table)
 
 
 @app.command("demo")

@@ -79,13 +79,16 @@ class Model(nn.Module):
 
     def rank(self, inputs: Inputs) -> Output:
         """Return the ranker's output, new users filled by the tower (lines 10 to 13)."""
-        if self.tower is not None and (self.fills_in_training or not self.training):
-            inputs = self._filled(inputs, self.tower)
+        if self.fills_in_training or not self.training:
+            inputs = self.filled(inputs)
         output: Output = self.ranker(inputs)
         return output
 
-    def _filled(self, inputs: Inputs, tower: Tower) -> Inputs:
+    def filled(self, inputs: Inputs) -> Inputs:
         """Give new users their virtual behavior (Eqs. 8-10), the same in training and serving."""
+        tower = self.tower
+        if tower is None:
+            return inputs
         attributes = self._seen(inputs)[inputs.num_old :]
         if len(attributes) == 0:
             return inputs
