@@ -91,7 +91,7 @@ def test_a_comparison_measures_the_share_of_what_attributes_allow(told, tmp_path
 
 @pytest.mark.skipif(not LightFM.is_installed(), reason="needs the extra 'lightfm'")
 def test_lightfm_scores_every_row(told):
-    scores = LightFM(epochs=2).scores(told, 0)
+    scores = LightFM(max_epochs=2).scores(told, 0)
     assert scores.shape == (len(told.splits["test"]), 1)
     assert ((scores > 0) & (scores < 1)).all()
 

@@ -1,7 +1,7 @@
 """Systems outside of thaw's protocol, scored on the same rows: what a method must be judged by."""
 
 import importlib.util
-from collections.abc import Sequence
+import math
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -9,6 +9,7 @@ import numpy as np
 from scipy import sparse
 
 from thaw.data import Dataset, Entities, Impressions
+from thaw.metrics import auc
 from thaw.schema import NaturalRule, StrictRule
 
 ATTRIBUTES_ONLY = "attributes-only"
@@ -125,12 +126,14 @@ class LightFM:
 
     Attributes:
         dim: the width of its embeddings.
-        epochs: how often it sees the training rows.
+        max_epochs: it stops here at the latest.
+        patience: it stops when validation AUC has not improved for so many epochs.
         learning_rate: of Adagrad.
     """
 
     dim: int = 32
-    epochs: int = 10
+    max_epochs: int = 20
+    patience: int = 2
     learning_rate: float = 0.05
 
     @property
@@ -145,24 +148,39 @@ class LightFM:
 
     def scores(self, dataset: Dataset, seed: int) -> np.ndarray:
         """Return probabilities [N, tasks] for the test rows."""
-        from lightfm import LightFM as Factorisation
-
         users = _features(dataset.users, _first_attribute(dataset))
         items = _features(dataset.items, 0)
-        train, test = dataset.splits["train"], dataset.splits["test"]
-        found = []
-        for labels in np.asarray(train.labels).T:
-            model = Factorisation(
-                no_components=self.dim, learning_rate=self.learning_rate, random_state=seed
-            )
-            signs = _signs(train, labels, (len(dataset.users), len(dataset.items)))
-            model.fit(signs, user_features=users, item_features=items, epochs=self.epochs)
-            score = model.predict(
-                np.asarray(test.user, np.int32), np.asarray(test.item, np.int32),
-                user_features=users, item_features=items,
-            )  # fmt: skip
-            found.append(1 / (1 + np.exp(-score)))
+        tasks = range(len(dataset.schema.tasks))
+        found = [self._scores_of(dataset, task, users, items, seed) for task in tasks]
         return np.stack(found, axis=1).astype(np.float32)
+
+    def _scores_of(
+        self,
+        dataset: Dataset,
+        task: int,
+        users: sparse.csr_matrix,
+        items: sparse.csr_matrix,
+        seed: int,
+    ) -> np.ndarray:
+        """[N], the test rows' scores for one task after the epoch that is best in validation."""
+        from lightfm import LightFM as Factorisation
+
+        model = Factorisation(
+            no_components=self.dim, learning_rate=self.learning_rate, random_state=seed
+        )
+        signs = _signs(dataset.splits["train"], task, (len(dataset.users), len(dataset.items)))
+        features = {"user_features": users, "item_features": items}
+        labels = np.asarray(dataset.splits["validation"].labels)[:, task]
+        best, best_epoch, scores = -math.inf, 0, np.zeros(0)
+        for epoch in range(self.max_epochs):
+            model.fit_partial(signs, **features)
+            value = auc(labels, model.predict(*_ids(dataset.splits["validation"]), **features))
+            if value > best or epoch == 0:
+                best, best_epoch = value, epoch
+                scores = model.predict(*_ids(dataset.splits["test"]), **features)
+            if epoch - best_epoch >= self.patience:
+                break
+        return np.asarray(1 / (1 + np.exp(-scores)))
 
 
 def standard_references() -> tuple[Reference, ...]:
@@ -203,7 +221,12 @@ def _features(table: Entities, first: int) -> sparse.csr_matrix:
     )
 
 
-def _signs(train: Impressions, labels: np.ndarray, shape: Sequence[int]) -> sparse.coo_matrix:
+def _ids(table: Impressions) -> tuple[np.ndarray, np.ndarray]:
+    """Users and items of the rows; copies, as LightFM takes no arrays that are mapped from files."""
+    return np.array(table.user, np.int32), np.array(table.item, np.int32)
+
+
+def _signs(train: Impressions, task: int, shape: tuple[int, int]) -> sparse.coo_matrix:
     """[U, I], each training row's label as 1 or -1; a pair may stand there more than once."""
-    signs = np.where(labels > 0, 1, -1).astype(np.float32)
-    return sparse.coo_matrix((signs, (train.user, train.item)), shape=tuple(shape))
+    signs = np.where(np.asarray(train.labels)[:, task] > 0, 1, -1).astype(np.float32)
+    return sparse.coo_matrix((signs, _ids(train)), shape=shape)
