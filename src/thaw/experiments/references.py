@@ -222,7 +222,7 @@ def _features(table: Entities, first: int) -> sparse.csr_matrix:
 
 
 def _ids(table: Impressions) -> tuple[np.ndarray, np.ndarray]:
-    """Users and items of the rows; copies, as LightFM takes no arrays that are mapped from files."""
+    """Users and items of the rows; copies, as LightFM takes no arrays mapped from files."""
     return np.array(table.user, np.int32), np.array(table.item, np.int32)
 
 
