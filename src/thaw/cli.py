@@ -254,7 +254,7 @@ def compare_command(
 
 @app.command("experiment")
 def experiment_command(
-    name: Annotated[Literal["table-2", "table-3"], typer.Argument(help="A table of the paper.")],
+    name: Annotated[Literal["table-2", "table-3", "defaults"], typer.Argument(help="A table.")],
     what: Annotated[
         str, typer.Argument(help="A prepared dataset, a schema's YAML, or a known data set's name.")
     ],

@@ -3,8 +3,8 @@ import pytest
 import thaw
 from conftest import make_schema, make_tables
 from report.comparisons import base, comparison, figure, line
-from thaw.experiments.tables import TABLES, PaperTable, entries
-from thaw.methods import METHODS
+from thaw.experiments.tables import DEPARTURES, TABLES, PaperTable, entries
+from thaw.methods import MAIL, METHODS
 from thaw.report.tables import paper_table
 from thaw.schema import StrictRule
 
@@ -18,8 +18,15 @@ def found():
 
 @pytest.mark.parametrize("table", TABLES.values(), ids=TABLES)
 def test_the_papers_tables_name_methods_that_there_are(table):
-    assert set(table.methods) <= set(METHODS)
-    assert table.baseline is None or table.baseline in table.methods
+    given = {each for each in (*table.methods, *table.beside) if isinstance(each, str)}
+    assert {name.removesuffix("+dropout") for name in given} <= set(METHODS)
+    assert table.baseline is None or table.baseline in table.names
+
+
+def test_each_row_of_the_defaults_departs_in_one_option():
+    for each in DEPARTURES:
+        default, own = vars(MAIL()), vars(each.mail)
+        assert sum(own[name] != default[name] for name in default) == 1
 
 
 def test_improvement_is_against_each_ones_base(found):

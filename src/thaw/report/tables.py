@@ -118,7 +118,7 @@ def paper_table(comparison: Comparison, table: PaperTable, task: str) -> TextTab
     found = entries(comparison, table, task)
     columns = [
         text
-        for segment, metric in found[table.methods[0]]
+        for segment, metric in found[table.names[0]]
         for text in (f"{segment} {dict(METRICS)[metric]}", "RI %")
     ]
     rows = tuple(
