@@ -11,7 +11,7 @@ from thaw.batch import Batch
 from thaw.data import Dataset, Layout
 from thaw.methods import Method
 from thaw.nn.embeddings import Embeddings
-from thaw.nn.fitted import LinearAutoencoder, MeanBehavior, NearestBehavior
+from thaw.nn.fitted import Fitted
 from thaw.nn.id_generator import IdGenerator
 from thaw.nn.inputs import Inputs, InputShape, by_row
 from thaw.nn.linear_map import LinearMap
@@ -19,8 +19,7 @@ from thaw.nn.zero_shot import ZeroShotLosses, ZeroShotTower
 from thaw.options import Training
 from thaw.rankers import Output
 
-FittedTower = MeanBehavior | NearestBehavior | LinearAutoencoder
-Tower = ZeroShotTower | LinearMap | FittedTower | IdGenerator
+Tower = ZeroShotTower | LinearMap | IdGenerator | Fitted
 
 
 class Model(nn.Module):

@@ -215,8 +215,8 @@ def describe(
     dataset: Dataset, method: Method, options: Training, hides_behavior: bool
 ) -> dict[str, Any]:
     """What a run is, as it is written beside its checkpoints."""
-    facts = dataclasses.asdict(dataclasses.replace(method, ranker="base-dnn"))
-    after = method.after and {"name": type(method.after).__name__, **facts["after"]}
+    facts = dataclasses.asdict(dataclasses.replace(method, ranker="base-dnn", after=None))
+    after = method.after and {"name": type(method.after).__name__, **vars(method.after)}
     return {
         "dataset": str(dataset.path.resolve()),
         "fingerprint": dataset.fingerprint,

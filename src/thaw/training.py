@@ -85,7 +85,9 @@ def train(
         Trainer(dataset, alone_first, options, folder, hides_behavior).fit(progress or Quiet())
         if what.after is not None:
             fit_after(dataset, what, options, folder)
-    return Recommender.load(folder, dataset=dataset, ranker=what.factory, device=options.device)
+    return Recommender.load(
+        folder, dataset=dataset, ranker=what.factory, after=what.after, device=options.device
+    )
 
 
 def train_step(model: Model, batch: Batch, optimizers: Optimizers, step: int, seed: int) -> Tensor:
