@@ -98,7 +98,7 @@ def _with_context(rows: ir.Table) -> ir.Table:
 
 
 def _with_log_price(rows: ir.Table) -> ir.Table:
-    """Prices span ten powers of ten; a negative one has no logarithm."""
+    """Prices span powers of ten; a negative one has no logarithm."""
     price = rows.price.try_cast("float64")
     is_price = (price >= 0).fill_null(False)
     rows = rows.mutate(log_price=ibis.ifelse(is_price, price + 1, 1).ln().nullif(0))

@@ -154,13 +154,15 @@ def _complete_users(con: Any, inputs: Inputs) -> None:
         keys = rows.filter(_._fault.isnull()).select(key=as_text(rows[column])).distinct()
         known = users.filter(_._reason.isnull())
         added = keys.filter(_.key.notnull()).anti_join(known, "key")
-        added = added.mutate(_file=ibis.literal(ADDED, "int32"))
+        # Who has no row has no flag either, and is not hidden.
+        own = {"_file": ibis.literal(ADDED), "hidden": ibis.literal(0)}
         blank = {
-            name: ibis.null(kind)
+            name: own.get(name, ibis.null()).cast(kind)
             for name, kind in users.schema().items()
-            if name not in added.columns
+            if name != "key"
         }
-        _fill(con.insert, "raw_users", added.mutate(**blank).select(users.columns), part.origin)
+        rows = added.mutate(**blank).select(users.columns)
+        _fill(con.insert, "raw_users", rows, part.origin)
 
 
 def _fill(fill: Callable[[str, ir.Table], object], name: str, rows: ir.Table, origin: str) -> None:
