@@ -296,6 +296,33 @@ def experiment_command(
     show_comparison(result, dataset, folder, report=True, as_json=as_json, layout=table)
 
 
+@app.command("simulate")
+def simulate_command(
+    name: Annotated[
+        Literal["simulated", "alimama"], typer.Argument(help="A known data set that can be.")
+    ],
+    out: Annotated[Path, typer.Option(help="The folder to make.")],
+    scale: Annotated[
+        float | None,
+        typer.Option(
+            help="Times its size. By default 1 for 'simulated' (20,000 users), and 0.01 for "
+            "'alimama' (11,417 users; at 1 it is 20 GB)."
+        ),
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Of everything.")] = 0,
+) -> None:
+    """Write the files of a simulated data set.
+
+    Those of 'alimama' have exactly the form of the public data set's, which may not be passed on.
+    A file beside them says that nothing in them is real.
+    """
+    known = KNOWN[name]
+    assert known.simulate is not None
+    folder = known.simulate(out, known.scale if scale is None else scale, seed)
+    for path in sorted(folder.iterdir()):
+        typer.echo(f"{path.stat().st_size / 1e6:10,.1f} MB  {path}")
+
+
 @app.command("demo")
 def demo_command(
     out: Annotated[Path, typer.Option(help="A folder for everything that the demo makes.")] = Path(
@@ -355,6 +382,8 @@ def datasets_command(as_json: AsJson = False) -> None:
         typer.echo(f"{each.name}\n  {each.about}")
         if each.source:
             typer.echo(f"  download {each.source}, {each.unpack}\n  licence: {each.licence}")
+        if each.simulate is not None:
+            typer.echo(f"  thaw simulate {each.name} --out DIR writes simulated files of its form")
 
 
 @app.command("inspect")
