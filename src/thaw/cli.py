@@ -3,11 +3,12 @@
 import sys
 from importlib import metadata
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 from rich.console import Console
 
+from thaw.cli_experiments import experiments
 from thaw.cli_parts import (
     DEFAULTS,
     AsJson,
@@ -27,6 +28,7 @@ from thaw.cli_parts import (
     comparison_folder,
     dataset_of,
     hint,
+    shown,
 )
 from thaw.data import Dataset
 from thaw.datasets import KNOWN, World, simulate
@@ -34,14 +36,12 @@ from thaw.datasets.simulated import schema as simulated_schema
 from thaw.errors import DataError, ThawError
 from thaw.experiments.compare import compare
 from thaw.experiments.measures import SEGMENTS, measure
-from thaw.experiments.tables import TABLES
 from thaw.methods import METHODS
 from thaw.options import LOSSES, Training
 from thaw.preparation import prepare
 from thaw.printing import show_comparison, show_dataset, show_json, show_run, show_table
 from thaw.progress import Progress, Quiet, TensorBoard, Terminal
 from thaw.recommender import Recommender
-from thaw.report.terminal import print_paper_table
 from thaw.run import has_ended, is_run
 from thaw.tables.rules import SPLITS
 from thaw.training import train
@@ -55,6 +55,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+app.add_typer(experiments, name="experiment")
 
 
 def main() -> None:
@@ -247,52 +248,9 @@ def compare_command(
             out=folder / "runs",
             seeds=seeds,
             training=options,
-            progress=_quiet if quiet else _terminal,
+            progress=shown(quiet),
         )
     show_comparison(result, dataset, folder, report=report, as_json=as_json)
-
-
-@app.command("experiment")
-def experiment_command(
-    name: Annotated[Literal["table-2", "table-3"], typer.Argument(help="A table of the paper.")],
-    what: Annotated[
-        str, typer.Argument(help="A prepared dataset, a schema's YAML, or a known data set's name.")
-    ],
-    seeds: Annotated[int, typer.Option(min=1, help="Runs of each method.")] = 5,
-    data: Data = None,
-    out: Annotated[
-        Path | None,
-        typer.Option(help="For dataset, runs and report; what has run is not run again."),
-    ] = None,
-    new_users: Rule = None,
-    seed: Seed = DEFAULTS.seed,
-    max_epochs: Epochs = DEFAULTS.max_epochs,
-    patience: Patience = DEFAULTS.patience,
-    device: Device = DEFAULTS.device,
-    quiet: Quietly = False,
-    as_json: AsJson = False,
-) -> None:
-    """Repeat a table of the paper on a data set.
-
-    All methods train under one protocol, until validation stops improving. After the comparison
-    with its intervals, tests and ceilings stands the table in the paper's layout.
-    """
-    folder = comparison_folder(out or Path(f"{Path(what).stem}-{name}"))
-    table = TABLES[name]
-    options = Training(seed=seed, max_epochs=max_epochs, patience=patience, device=device)
-    with hint("the same command goes on where it stopped"):
-        dataset = dataset_of(what, folder / "dataset", data, new_users, "4GB", 0.01)
-        result = compare(
-            dataset,
-            table.methods,
-            out=folder / "runs",
-            seeds=seeds,
-            training=options,
-            progress=_quiet if quiet else _terminal,
-        )
-    show_comparison(result, dataset, folder, report=True, as_json=as_json)
-    if not as_json:
-        print_paper_table(result, table, Console())
 
 
 @app.command("demo")
@@ -331,7 +289,7 @@ def demo_command(
         out=out / "runs",
         seeds=1,
         training=options,
-        progress=_terminal,
+        progress=shown(quiet=False),
     )
     show_comparison(result, dataset, out, report=True, as_json=False)
     console.print(
@@ -372,11 +330,3 @@ def inspect_command(
     if verify:
         dataset.verify()
     show_dataset(dataset, as_json=as_json)
-
-
-def _terminal(name: str, seed: int) -> Progress:
-    return Terminal(f"{name}, seed {seed}")
-
-
-def _quiet(name: str, seed: int) -> Progress:
-    return Quiet()
