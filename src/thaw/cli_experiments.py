@@ -90,7 +90,7 @@ Runs = Annotated[
 Name = Annotated[str, typer.Option("--method", help="A method with a zero-shot tower.")]
 Seeds = Annotated[int, typer.Option(min=1, help="Runs of each method.")]
 Most = Annotated[
-    int, typer.Option("--sample", min=10, max=3000, help="Users of each kind at most.")
+    int, typer.Option("--sample", min=10, max=2000, help="Users of each kind at most.")
 ]
 SampleSeed = Annotated[int, typer.Option(min=0, help="Of the sample, permutations and t-SNE.")]
 Permutations = Annotated[int, typer.Option(min=99, help="Of the p-values.")]

@@ -42,7 +42,8 @@ def test_losses_that_fall_are_said_to_fall() -> None:
     line = Line("mail-base", None, "method", (), (run(0, mail=True), run(1, mail=True)))
     sheet = loss_sheet(line, ABOUT, RULE)
     assert "L_rt, L_a, L_v, L_d ended below where they began." in sheet.verdict[0]
-    assert sheet.verdict[1] == "In the last tenth of the steps: still falling L_rt, L_a, L_v, L_d."
+    assert sheet.verdict[1].startswith("Of the fall, 100 steps have done: L_rt 32 %, L_a 32 %")
+    assert sheet.verdict[2] == "In the last tenth of the steps: still falling L_rt, L_a, L_v, L_d."
     # 300 steps from 1 to 0.5, smoothed over 6: from 0.9958 to 0.5042, at step 100 on 0.8386.
     ranking = sheet.parts[0].grid.rows[0]
     assert ranking == ("L_rt, ranking", "0.9958", "0.8386", "0.5042", "32 %", "-8.7 %", "falls")

@@ -134,7 +134,7 @@ def _cloud_legend(pair: Pair, sample: Sample) -> Pairs:
         ),
         (f"{first}, {second}", "the same for the points of that cloud alone"),
         ("spread", f"total variance of {first} over that of {second}"),
-        *_POOLED,
+        *(_POOLED if pair.apart.is_paired else ()),
         (
             "users",
             f"at most {sample.most:,} old and {sample.most:,} new ones, drawn with seed "
@@ -185,17 +185,21 @@ def _cloud_verdict(drawn: Pair, pairs: Sequence[Pair]) -> str:
 
 
 def _fall_row(fall: Fall) -> tuple[str, ...]:
-    first, early, last, change = (
-        float(np.mean(each)) for each in (fall.first, fall.early, fall.last, fall.change)
-    )
-    done = (first - early) / (first - last) if first > last else math.nan
+    means = (fall.first, fall.early, fall.last, fall.change)
+    first, early, last, change = (float(np.mean(each)) for each in means)
     return (
         f"{LOSS_NAMES[fall.name]}, {fall.name.replace('_', ' ')}",
         *(f"{value:.4g}" for value in (first, early, last)),
-        percent(done),
+        percent(_done(fall)),
         f"{100 * change:+.1f} %",
         _at_last(fall),
     )
+
+
+def _done(fall: Fall) -> float:
+    """The share of the fall that the first steps have seen; NaN where there is none."""
+    first, early, last = (float(np.mean(each)) for each in (fall.first, fall.early, fall.last))
+    return (first - early) / (first - last) if first > last else math.nan
 
 
 def _at_last(fall: Fall) -> str:
@@ -212,10 +216,13 @@ def _loss_verdict(found: Sequence[Fall], given: About) -> tuple[str, ...]:
     rest = [LOSS_NAMES[f.name] for f in found if LOSS_NAMES[f.name] not in fell]
     ends = {word: [LOSS_NAMES[f.name] for f in found if _at_last(f) == word] for word in _ENDS}
     told = "; ".join(f"{_ENDS[word]} {', '.join(names)}" for word, names in ends.items() if names)
+    done = [(LOSS_NAMES[f.name], _done(f)) for f in found]
+    early = ", ".join(f"{name} {percent(share)}" for name, share in done if not math.isnan(share))
     opposite = f", not {', '.join(rest)}" if rest else ""
     return (
         f"Of the four losses of {given.method}, {', '.join(fell) or 'none'} ended below where they "
         f"began{opposite}.",
+        *([f"Of the fall, {EARLY} steps have done: {early}."] if early else []),
         f"In the last tenth of the steps: {told}.",
     )
 

@@ -1,6 +1,7 @@
 """What an experiment shows, ready to be laid out: one page, one print-out, one file of numbers."""
 
 from dataclasses import dataclass
+from importlib import metadata
 from pathlib import Path
 
 from rich.box import SIMPLE_HEAD
@@ -74,7 +75,8 @@ def write_sheet(sheet: Sheet, path: Path, command: str) -> None:
     Raises:
         ThawError: when the optional packages for reports are not installed.
     """
-    page = render("sheet.html.j2", sheet=sheet, versions=versions(), command=command)
+    used = versions() | {"scikit-learn": metadata.version("scikit-learn")}
+    page = render("sheet.html.j2", sheet=sheet, versions=used, command=command)
     write_page(page, path)
 
 
