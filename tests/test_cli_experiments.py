@@ -106,12 +106,22 @@ def test_shares_that_are_none_are_refused(tmp_path: Path) -> None:
         thaw_("experiment", "by-attributes", "--shares", "2", "--out", tmp_path)
 
 
-def test_methods_without_virtual_behavior_are_refused(dataset: Dataset, tmp_path: Path) -> None:
-    for name, match in (("by-events", "no virtual behavior"), ("figure-5", "no zero-shot tower")):
-        call = ["experiment", name, dataset.path, "--out", tmp_path / name, *SHORT]
-        with pytest.raises(thaw.MethodError, match=match):
-            thaw_(*call, "--method", "base-dnn")
-        assert not (tmp_path / name / "runs").exists()
+@pytest.mark.parametrize(
+    ("name", "method", "match"),
+    [
+        ("by-events", "base-dnn", "no virtual behavior"),
+        ("by-events", "meta-emb", "no virtual behavior"),
+        ("figure-4", "base-dnn", "no zero-shot tower"),
+        ("figure-5", "mail-none", "no zero-shot tower"),
+    ],
+)
+def test_methods_without_what_is_drawn_are_refused_before_training(
+    name: str, method: str, match: str, dataset: Dataset, tmp_path: Path
+) -> None:
+    call = ["experiment", name, dataset.path, "--out", tmp_path, "--method", method, *SHORT]
+    with pytest.raises(thaw.MethodError, match=match):
+        thaw_(*call)
+    assert not (tmp_path / "runs").exists()
 
 
 def test_nobody_hidden_leaves_new_users_out(tables: Tables, tmp_path: Path) -> None:

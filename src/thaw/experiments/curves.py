@@ -12,7 +12,7 @@ from thaw.experiments.compare import ProgressFactory
 from thaw.experiments.comparison import Line
 from thaw.experiments.lines import Trained, lines
 from thaw.experiments.runs import trained
-from thaw.methods import Method
+from thaw.methods import MetaEmb, Method
 from thaw.options import Training
 from thaw.predicting import Predictions, predict
 from thaw.recommender import Recommender
@@ -88,7 +88,7 @@ def by_events(
         DataError: when no test row has visible behavior.
         MethodError: when the method makes no virtual behavior.
     """
-    if what.mail is None and what.after is None:
+    if what.mail is None and (what.after is None or isinstance(what.after, MetaEmb)):
         raise MethodError(f"by-events: {what.name} makes no virtual behavior; take mail-base")
     rows = np.flatnonzero(~dataset.is_new("test"))
     if len(rows) == 0:
