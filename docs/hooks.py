@@ -134,9 +134,16 @@ def command_line() -> str:
     from thaw.cli import app
 
     group: Any = typer.main.get_command(app)
-    return "\n".join(
-        line for name in group.commands for line in _command(group.commands[name], name)
-    )
+    return "\n".join(line for command, name in _commands(group) for line in _command(command, name))
+
+
+def _commands(group: Any, before: str = "") -> Iterator[tuple[Any, str]]:
+    """Every command with its name, those of a group in its place."""
+    for name, command in group.commands.items():
+        if hasattr(command, "commands"):
+            yield from _commands(command, f"{before}{name} ")
+        else:
+            yield command, f"{before}{name}"
 
 
 def _command(command: Any, name: str) -> Iterator[str]:

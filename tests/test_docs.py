@@ -109,6 +109,9 @@ def test_command_lines_parse(call: str) -> None:
         assert name in ("--help", "--version")
         return
     command = group.commands[name]
+    if hasattr(command, "commands"):
+        name, *arguments = arguments
+        command = command.commands[name]
     if "--help" not in arguments:
         command.make_context(name, arguments)
 

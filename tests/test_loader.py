@@ -5,6 +5,7 @@ import threading
 from collections import Counter
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -206,3 +207,37 @@ def test_fields_without_anything_in_them(tables: Tables, tmp_path: Path) -> None
     assert batch.context.index.shape == (batch.size, 0)
     assert batch.actions.shape == (len(batch.events), 0)
     assert batch.events.shape[1] == 1
+
+
+@pytest.mark.parametrize("limit", [1, 2, 5])
+def test_shown_events_are_the_last_so_many(limit: int, dataset: Dataset) -> None:
+    test = loader(dataset, "test", max_events=100, shown_events=limit)
+    rows = np.flatnonzero(~dataset.is_new("test"))[:40]
+    batch = test.batch(rows, 0, 0)
+    table, offsets = test.impressions, dataset.events.offsets
+    layout = test.assembler.layout
+    for row, user in zip(rows, batch.user.tolist(), strict=True):
+        begin = offsets[table.user[row]]
+        end = begin + table.pointer[row]
+        expected = np.asarray(dataset.events.codes)[max(begin, end - limit) : end]
+        places = batch.events[batch.offsets[user] : batch.offsets[user + 1]]
+        width = len(layout.events)
+        assert (batch.rows[places].numpy() == expected[:, :width] + layout.events.starts).all()
+
+
+def test_who_is_shown_no_events_is_new(dataset: Dataset) -> None:
+    batch = next(loader(dataset, "test", shown_events=0).epoch())
+    assert batch.is_new.all()
+    assert batch.num_old == len(batch.events) == 0
+
+
+@pytest.mark.parametrize("limit", [0, 3])
+def test_under_the_strict_rule_who_is_shown_some_events_has_no_id(
+    limit: int, tables: Tables, tmp_path: Path
+) -> None:
+    strict = make_schema().with_new_users("strict")
+    found = thaw.prepare(strict, tables, out=tmp_path / "strict")
+    test = loader(found, "test", shown_events=limit)
+    batch = next(test.epoch())
+    ids = batch.rows[batch.attributes.index[:, 0]] - int(test.assembler.layout.attributes.starts[0])
+    assert set(ids.tolist()) == {UNKNOWN}

@@ -145,14 +145,22 @@ class Assembler:
         max_events: n_v, how many of the last events are seen.
         unknown_share: the share of ids that training replaces, half by 'unknown' and half by
             'missing', so that these rows mean something where no training row lacks a value.
+        knows_ids: whether users whose behavior is seen have their id; where not, the strict rule
+            hides everyone's.
     """
 
     def __init__(
-        self, tables: Tables, layout: Layout, *, max_events: int, unknown_share: float = 0.0
+        self,
+        tables: Tables,
+        layout: Layout,
+        *,
+        max_events: int,
+        unknown_share: float = 0.0,
+        knows_ids: bool = True,
     ) -> None:
         self.tables, self.layout = tables, layout
         self.max_events, self.unknown_share = max_events, unknown_share
-        self.hides_ids = tables.schema.strict
+        self.hides_ids, self.knows_ids = tables.schema.strict, knows_ids
         self._place = np.zeros(layout.rows, np.int32)
         self._alone = threading.Lock()
 
@@ -167,7 +175,8 @@ class Assembler:
         shown = rows.user[first]
         attributes = data.users.codes.take(shown, axis=0)
         if self.hides_ids and layout.id_attribute is not None:
-            attributes[rows.hidden[first], layout.id_attribute] = UNKNOWN
+            is_unknown = rows.hidden[first] | (not self.knows_ids)
+            attributes[is_unknown, layout.id_attribute] = UNKNOWN
         codes = [attributes, rows.codes, data.items.codes.take(rows.item, axis=0), events]
         if random is not None and self.unknown_share > 0:
             codes = [_with_unknowns(part, self.unknown_share, random) for part in codes]

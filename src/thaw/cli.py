@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 import typer
 from rich.console import Console
 
+from thaw.cli_experiments import experiments
 from thaw.cli_parts import (
     DEFAULTS,
     AsJson,
@@ -27,6 +28,7 @@ from thaw.cli_parts import (
     comparison_folder,
     dataset_of,
     hint,
+    shown,
 )
 from thaw.data import Dataset
 from thaw.datasets import KNOWN, World, simulate
@@ -34,8 +36,6 @@ from thaw.datasets.simulated import schema as simulated_schema
 from thaw.errors import DataError, ThawError
 from thaw.experiments.compare import compare
 from thaw.experiments.measures import SEGMENTS, measure
-from thaw.experiments.references import standard_references
-from thaw.experiments.tables import TABLES
 from thaw.methods import METHODS
 from thaw.options import LOSSES, Training
 from thaw.preparation import prepare
@@ -55,6 +55,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+app.add_typer(experiments, name="experiment")
 
 
 def main() -> None:
@@ -247,53 +248,9 @@ def compare_command(
             out=folder / "runs",
             seeds=seeds,
             training=options,
-            progress=_quiet if quiet else _terminal,
+            progress=shown(quiet),
         )
     show_comparison(result, dataset, folder, report=report, as_json=as_json)
-
-
-@app.command("experiment")
-def experiment_command(
-    name: Annotated[Literal["table-2", "table-3", "defaults"], typer.Argument(help="A table.")],
-    what: Annotated[
-        str, typer.Argument(help="A prepared dataset, a schema's YAML, or a known data set's name.")
-    ],
-    seeds: Annotated[int, typer.Option(min=1, help="Runs of each method.")] = 5,
-    data: Data = None,
-    out: Annotated[
-        Path | None,
-        typer.Option(help="For dataset, runs and report; what has run is not run again."),
-    ] = None,
-    new_users: Rule = None,
-    seed: Seed = DEFAULTS.seed,
-    max_epochs: Epochs = DEFAULTS.max_epochs,
-    patience: Patience = DEFAULTS.patience,
-    device: Device = DEFAULTS.device,
-    quiet: Quietly = False,
-    as_json: AsJson = False,
-) -> None:
-    """Repeat a table of the paper on a data set.
-
-    All methods train under one protocol, until validation stops improving. After the comparison
-    with its intervals, tests and ceilings stands the table in the paper's layout.
-    """
-    folder = comparison_folder(out or Path(f"{Path(what).stem}-{name}"))
-    options = Training(
-        seed=seed, max_epochs=max_epochs, patience=patience, device=device, tests_epochs=True
-    )
-    with hint("the same command goes on where it stopped"):
-        dataset = dataset_of(what, folder / "dataset", data, new_users, "4GB", 0.01)
-        table = TABLES[name].on(dataset)
-        result = compare(
-            dataset,
-            [*table.methods, *table.beside],
-            out=folder / "runs",
-            seeds=seeds,
-            training=options,
-            references=standard_references(),
-            progress=_quiet if quiet else _terminal,
-        )
-    show_comparison(result, dataset, folder, report=True, as_json=as_json, layout=table)
 
 
 @app.command("simulate")
@@ -359,7 +316,7 @@ def demo_command(
         out=out / "runs",
         seeds=1,
         training=options,
-        progress=_terminal,
+        progress=shown(quiet=False),
     )
     show_comparison(result, dataset, out, report=True, as_json=False)
     console.print(
@@ -402,11 +359,3 @@ def inspect_command(
     if verify:
         dataset.verify()
     show_dataset(dataset, as_json=as_json)
-
-
-def _terminal(name: str, seed: int) -> Progress:
-    return Terminal(f"{name}, seed {seed}")
-
-
-def _quiet(name: str, seed: int) -> Progress:
-    return Quiet()

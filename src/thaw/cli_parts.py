@@ -12,8 +12,10 @@ import typer
 from thaw.data import Dataset
 from thaw.datasets import KNOWN
 from thaw.errors import DataError
+from thaw.experiments.study import ProgressFactory
 from thaw.options import Training
 from thaw.preparation import declared, prepare, source_files
+from thaw.progress import Progress, Quiet, Terminal
 from thaw.run import is_run
 
 RULES = "'paper', 'strict' or 'natural'"
@@ -88,3 +90,12 @@ def hint(text: str) -> Iterator[None]:
     except KeyboardInterrupt:
         typer.echo(f"thaw: stopped; {text}", err=True)
         sys.exit(130)
+
+
+def shown(quiet: bool) -> ProgressFactory:
+    """What shows each run's progress: the terminal, or nothing."""
+
+    def make(name: str, seed: int) -> Progress:
+        return Quiet() if quiet else Terminal(f"{name}, seed {seed}")
+
+    return make

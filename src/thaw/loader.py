@@ -24,6 +24,9 @@ class LoaderOptions:
         behavior_dropout: the share of old users' rows that are shown as the rule shows a new
             user's: without behavior, and under the strict rule with an unknown id.
         hides_behavior: whether the rule for new users is applied; not so for the ceiling.
+        shown_events: everyone is shown as if they had come with their last so many events alone,
+            with none as a new user, and under the strict rule with an unknown id, whose training
+            knew more; None shows users as they are.
         seed: of the order and of the shares.
         ahead: batches made ahead.
     """
@@ -34,6 +37,7 @@ class LoaderOptions:
     unknown_share: float = 0.0
     behavior_dropout: float = 0.0
     hides_behavior: bool = True
+    shown_events: int | None = None
     seed: int = 0
     ahead: int = 4
 
@@ -51,8 +55,13 @@ class Loader:
         self.dataset, self.split, self.options = dataset, split, options
         self.impressions = dataset.splits[split]
         share = options.unknown_share if options.is_training else 0.0
+        shown = options.shown_events
         self.assembler = Assembler(
-            dataset, layout, max_events=options.max_events, unknown_share=share
+            dataset,
+            layout,
+            max_events=options.max_events if shown is None else min(shown, options.max_events),
+            unknown_share=share,
+            knows_ids=shown is None,
         )
 
     def __len__(self) -> int:
@@ -116,11 +125,15 @@ class Loader:
         table = self.impressions
         user = table.user[chosen]
         is_hidden = self.dataset.is_hidden(self.split)[user]
+        if not self.options.hides_behavior:
+            is_hidden = np.zeros(len(user), bool)
+        if self.options.shown_events == 0:
+            is_hidden = np.ones(len(user), bool)
         return Rows(
             user=user,
             item=table.item[chosen],
             pointer=table.pointer[chosen],
-            hidden=is_hidden if self.options.hides_behavior else np.zeros(len(user), bool),
+            hidden=is_hidden,
             codes=table.codes[chosen],
             dense=table.dense[chosen],
             labels=table.labels[chosen],

@@ -35,6 +35,7 @@ def predict(
     split: str,
     *,
     hides_behavior: bool = True,
+    shown_events: int | None = None,
     batch_size: int = 4096,
 ) -> Predictions:
     """Return a model's predictions for a split.
@@ -44,11 +45,15 @@ def predict(
         dataset: the prepared dataset.
         split: 'train', 'validation' or 'test'.
         hides_behavior: False shows new users' real behavior: the ceiling.
+        shown_events: shows everyone as if they had come with their last so many events alone.
         batch_size: rows at a time.
     """
     layout = Layout.build(dataset.schema, dataset.vocabularies, dataset.moments)
     options = LoaderOptions(
-        batch_size=batch_size, max_events=model.max_events, hides_behavior=hides_behavior
+        batch_size=batch_size,
+        max_events=model.max_events,
+        hides_behavior=hides_behavior,
+        shown_events=shown_events,
     )
     loader = Loader(dataset, layout, split, options)
     device = model.embeddings.table.device

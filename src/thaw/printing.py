@@ -20,6 +20,7 @@ from thaw.recommender import Recommender
 from thaw.report.facts import data_facts
 from thaw.report.html import write_html
 from thaw.report.plain import comparison_json, without_nan
+from thaw.report.sheet import Sheet, print_sheet, write_sheet
 from thaw.report.terminal import print_comparison
 from thaw.run import has_ended
 
@@ -46,6 +47,18 @@ def show_comparison(
         path, facts = folder / "report.html", data_facts(dataset)
         write_html(result, path, facts=facts, command=command, layout=layout)
         typer.echo(f"report: {folder / 'report.html'}", err=as_json)
+
+
+def show_sheet(sheet: Sheet, numbers: dict[str, Any], folder: Path, *, as_json: bool) -> None:
+    """Print an experiment, and leave it in a folder as JSON and as a page."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "figures.json").write_text(json.dumps(numbers))
+    if as_json:
+        show_json(numbers)
+    else:
+        print_sheet(sheet, Console())
+    write_sheet(sheet, folder / "report.html", " ".join(["thaw", *sys.argv[1:]]))
+    typer.echo(f"report: {folder / 'report.html'}", err=as_json)
 
 
 def show_dataset(dataset: Dataset, *, as_json: bool) -> None:

@@ -2,8 +2,6 @@
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from html import escape
 
 import numpy as np
 
@@ -11,42 +9,28 @@ from thaw.experiments.comparison import Comparison, Figure, Line
 from thaw.options import LOSSES
 from thaw.report.formats import fixed
 from thaw.report.rows import bases, figure
+from thaw.report.svg import (
+    LEFT,
+    RIGHT,
+    WIDTH,
+    Panel,
+    Scale,
+    decimals,
+    padded,
+    svg,
+    text_at,
+    ticks,
+    undefined,
+    y_tick,
+)
 from thaw.resampling import Statistic
 
 LOSS_NAMES = dict(zip(LOSSES, ("L_rt", "L_a", "L_v", "L_d"), strict=True))
 """What the paper calls the losses."""
 
-_WIDTH = 360  # a panel fits a phone, so that text keeps its size there
 _ROW = 26
 _POINTS = 240  # of a line; more than the eye tells apart
 _SMOOTHED = 50  # steps are smoothed over this part of the run
-
-
-@dataclass(frozen=True)
-class Panel:
-    """One small figure.
-
-    Attributes:
-        title: what it shows.
-        svg: the drawing, safe to stand in a page.
-    """
-
-    title: str
-    svg: str
-
-
-@dataclass(frozen=True)
-class _Scale:
-    """From values to places along an axis."""
-
-    low: float
-    high: float
-    start: float
-    end: float
-
-    def __call__(self, value: float) -> float:
-        share = (value - self.low) / (self.high - self.low)
-        return round(self.start + share * (self.end - self.start), 1)
 
 
 def interval_panel(comparison: Comparison, task: str, segment: str, metric: Statistic) -> Panel:
@@ -55,17 +39,17 @@ def interval_panel(comparison: Comparison, task: str, segment: str, metric: Stat
     found = [(line, figure(line.cell(task, segment), metric)) for line in comparison.lines]
     known = [v for _, f in found for v in _bounds(f)]
     if not known:
-        return Panel(title, _undefined(title))
+        return Panel(title, undefined(title))
     left = 12 + 6.4 * min(24, max(len(line.name) for line, _ in found))
     bottom = 6 + _ROW * len(found)
-    x = _Scale(*_padded(known), left, _WIDTH - 58)
+    x = Scale(*padded(known), left, WIDTH - 58)
     base_names = {line.name for line in bases(comparison)}
     marks = [
         *(_x_tick(x, tick, bottom) for tick in ticks(x.low, x.high, 4)),
         *(_base_line(x, f.interval.mean, bottom) for line, f in found if line.name in base_names),
         *(_interval(x, 6 + _ROW * (k + 0.5), line, f) for k, (line, f) in enumerate(found)),
     ]
-    return Panel(title, _svg(title, bottom + 24, marks))
+    return Panel(title, svg(title, bottom + 24, marks))
 
 
 def loss_panels(line: Line) -> list[Panel]:
@@ -97,7 +81,7 @@ def validation_panels(comparison: Comparison) -> list[Panel]:
     if not values:
         return []
     epochs = max(run.epochs for line in trained for run in line.runs)
-    return [_validation_panel(line, _padded(values), epochs) for line in trained]
+    return [_validation_panel(line, padded(values), epochs) for line in trained]
 
 
 def _validation_panel(line: Line, limits: tuple[float, float], epochs: int) -> Panel:
@@ -125,39 +109,25 @@ def _line_panel(
     """Lines against steps or epochs, counted from 1."""
     values = [v for _, line in lines for v in line[np.isfinite(line)]]
     if not values:
-        return Panel(title, _undefined(title))
+        return Panel(title, undefined(title))
     most = last or max(float(steps[-1]) for steps, _ in lines if len(steps))
-    x = _Scale(1, max(most, 2), 48, _WIDTH - 12)
-    y = _Scale(*(limits or _padded(values)), 170, 8)
-    digits = _digits(ticks(y.low, y.high, 4))
+    x = Scale(1, max(most, 2), LEFT, WIDTH - RIGHT)
+    y = Scale(*(limits or padded(values)), 170, 8)
+    digits = decimals(ticks(y.low, y.high, 4))
     marks = [
-        *(_y_tick(y, tick, digits) for tick in ticks(y.low, y.high, 4)),
-        *(_text(x(tick), 188, f"{tick:,.0f}", "tick mid") for tick in _whole_ticks(x.high)),
-        _text(_WIDTH - 12, 204, unit, "tick end"),
+        *(y_tick(y, tick, digits) for tick in ticks(y.low, y.high, 4)),
+        *(text_at(x(tick), 188, f"{tick:,.0f}", "tick mid") for tick in _whole_ticks(x.high)),
+        text_at(WIDTH - RIGHT, 204, unit, "tick end"),
         *(_polyline(x, y, line) for line in lines),
         *(f'<circle class="dot" cx="{x(at)}" cy="{y(value)}" r="3.25"/>' for at, value in dots),
     ]
-    return Panel(title, _svg(title, 210, marks))
-
-
-def ticks(low: float, high: float, count: int) -> list[float]:
-    """About so many round numbers between two."""
-    rough = (high - low) / count
-    power = 10.0 ** math.floor(math.log10(rough))
-    step = next(power * k for k in (1, 2, 2.5, 5, 10) if power * k >= rough * 0.999)
-    first = math.ceil(low / step - 1e-9)
-    return [k * step for k in range(first, math.floor(high / step + 1e-9) + 1)]
+    return Panel(title, svg(title, 210, marks))
 
 
 def _whole_ticks(high: float) -> list[float]:
     """1, and round numbers up to the last step or epoch."""
     found = [tick for tick in ticks(0, high, 4) if tick >= 1 and tick == round(tick)]
     return found if found and found[0] == 1 else [1, *found]
-
-
-def _digits(numbers: Sequence[float]) -> int:
-    """The decimals that tell ticks apart."""
-    return next((d for d in range(7) if all(abs(n - round(n, d)) < 1e-9 for n in numbers)), 7)
 
 
 def _smooth(values: np.ndarray, window: int) -> _Line:
@@ -174,53 +144,25 @@ def _bounds(this: Figure) -> list[float]:
     return [v for v in (interval.mean, interval.low, interval.high) if math.isfinite(v)]
 
 
-def _padded(values: Sequence[float]) -> tuple[float, float]:
-    low, high = min(values), max(values)
-    pad = 0.06 * (high - low) or max(abs(high), 1e-3) * 0.01
-    return low - pad, high + pad
-
-
-def _svg(title: str, height: float, marks: Iterable[str]) -> str:
-    return (
-        f'<svg viewBox="0 0 {_WIDTH} {height:g}" role="img" aria-label="{escape(title)}">'
-        + "".join(marks)
-        + "</svg>"
-    )
-
-
-def _undefined(title: str) -> str:
-    return _svg(title, 40, [_text(12, 24, "undefined: no values", "label")])
-
-
-def _text(x: float, y: float, text: str, style: str) -> str:
-    return f'<text class="{style}" x="{x:g}" y="{y:g}">{escape(text)}</text>'
-
-
-def _x_tick(x: _Scale, tick: float, bottom: float) -> str:
-    digits = _digits(ticks(x.low, x.high, 4))
+def _x_tick(x: Scale, tick: float, bottom: float) -> str:
+    digits = decimals(ticks(x.low, x.high, 4))
     at = x(tick)
     line = f'<line class="grid" x1="{at}" x2="{at}" y1="4" y2="{bottom}"/>'
-    return line + _text(at, bottom + 16, f"{tick:.{digits}f}", "tick mid")
+    return line + text_at(at, bottom + 16, f"{tick:.{digits}f}", "tick mid")
 
 
-def _y_tick(y: _Scale, tick: float, digits: int) -> str:
-    at = y(tick)
-    line = f'<line class="grid" x1="48" x2="{_WIDTH - 12}" y1="{at}" y2="{at}"/>'
-    return line + _text(42, at + 4, f"{tick:.{digits}f}", "tick end")
-
-
-def _base_line(x: _Scale, mean: float, bottom: float) -> str:
+def _base_line(x: Scale, mean: float, bottom: float) -> str:
     if math.isnan(mean):
         return ""
     return f'<line class="base" x1="{x(mean)}" x2="{x(mean)}" y1="4" y2="{bottom}"/>'
 
 
-def _interval(x: _Scale, y: float, line: Line, this: Figure) -> str:
+def _interval(x: Scale, y: float, line: Line, this: Figure) -> str:
     """A row of the plot: name, interval, dot and the mean in figures."""
     interval, name = this.interval, line.name
     short = name if len(name) <= 24 else name[:23] + "…"
     mean = fixed(interval.mean)
-    marks = [_text(0, y + 4, short, "label"), _text(_WIDTH, y + 4, mean, "value end")]
+    marks = [text_at(0, y + 4, short, "label"), text_at(WIDTH, y + 4, mean, "value end")]
     if math.isfinite(interval.low) and math.isfinite(interval.high):
         low, high = x(interval.low), x(interval.high)
         marks.append(f'<line class="interval" x1="{low}" x2="{high}" y1="{y:g}" y2="{y:g}"/>')
@@ -230,6 +172,6 @@ def _interval(x: _Scale, y: float, line: Line, this: Figure) -> str:
     return "".join(marks)
 
 
-def _polyline(x: _Scale, y: _Scale, line: _Line) -> str:
+def _polyline(x: Scale, y: Scale, line: _Line) -> str:
     points = " ".join(f"{x(at)},{y(v)}" for at, v in zip(*line, strict=True) if np.isfinite(v))
     return f'<polyline class="line" points="{points}"/>'

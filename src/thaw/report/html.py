@@ -1,26 +1,24 @@
 """A comparison as one HTML file that needs nothing else: styles and figures are inside."""
 
 import dataclasses
-import re
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
 
-from thaw.errors import ThawError
 from thaw.experiments.comparison import Comparison
 from thaw.experiments.measures import SEGMENTS
 from thaw.experiments.tables import PaperTable
-from thaw.report import formats, notes
+from thaw.report import notes
 from thaw.report.facts import DataFacts
 from thaw.report.figures import (
-    Panel,
     has_mail,
     interval_panel,
     loss_panels,
     smoothing_window,
     validation_panels,
 )
+from thaw.report.page import render, write_page
 from thaw.report.rows import METRICS, Row, efforts, rows
+from thaw.report.svg import Panel
 from thaw.report.tables import TextTable, epochs_tables, limits_table, paper_table
 from thaw.report.verdict import caveats, task_verdict
 from thaw.run import versions
@@ -76,32 +74,14 @@ def write_html(
     Raises:
         ThawError: when the optional packages for reports are not installed.
     """
-    page = _render(comparison, facts, command, layout)
-    target = Path(path)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    aside = target.with_name(f".{target.name}.partial")
-    aside.write_text(page, encoding="utf-8")
-    aside.rename(target)
+    write_page(_render(comparison, facts, command, layout), path)
 
 
 def _render(
     comparison: Comparison, facts: DataFacts, command: str, layout: PaperTable | None
 ) -> str:
-    try:
-        import jinja2
-    except ImportError:
-        raise ThawError("an HTML report needs jinja2: pip install 'thaw[report]'") from None
-    source = resources.files("thaw.report").joinpath("report.html.j2").read_text(encoding="utf-8")
-    environment = jinja2.Environment(
-        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    environment.filters |= {
-        "count": formats.count,
-        "percent": formats.percent,
-        "rate": lambda share: formats.fixed(100 * share, 2),
-        "typeset": _typeset,
-    }
-    return environment.from_string(source).render(
+    return render(
+        "report.html.j2",
         comparison=comparison,
         caveats=caveats(comparison),
         tasks=[_task(comparison, task, layout) for task in comparison.tasks],
@@ -148,13 +128,3 @@ def _losses(comparison: Comparison) -> LossPart | None:
     if line is None:
         return None
     return LossPart(line.name, smoothing_window(line), loss_panels(line))
-
-
-def _typeset(text: str) -> str:
-    """A text with true minus signs, and with 'p = 0.012' and '40 %' kept on one line."""
-    text = re.sub(r"(?<![\w-])-(?=\d)", "\N{MINUS SIGN}", text)
-    return re.sub(r"(?<=\bp) ([=<]) | (?=%)", _unbreakable, text)
-
-
-def _unbreakable(found: re.Match[str]) -> str:
-    return found[0].replace(" ", "\N{NO-BREAK SPACE}")

@@ -1,0 +1,149 @@
+"""By events: how well a user is ranked whose last 0, 1, 2, ... events are known."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from thaw.data import Dataset
+from thaw.errors import DataError, MethodError
+from thaw.experiments.comparison import Line
+from thaw.experiments.lines import Trained, lines
+from thaw.experiments.runs import trained
+from thaw.experiments.study import ProgressFactory
+from thaw.methods import MetaEmb, Method
+from thaw.options import Training
+from thaw.predicting import Predictions, predict
+from thaw.recommender import Recommender
+
+COUNTS = (0, 1, 2, 5, 10, 20, 50)
+SEGMENT = "old"
+"""All measured rows are old users', whatever the models are shown of them."""
+
+
+@dataclass(frozen=True)
+class EventsPoint:
+    """What base and method reach when so many events of each user are shown.
+
+    Attributes:
+        events: the last so many; the method's tower fills where it is 0.
+        is_all: whether that is all that a model ever sees, n_v.
+        cut_share: the share of the rows that have more events than are shown.
+        base: the ranker alone.
+        against_base: the method, compared with that.
+        against_virtual: the method, compared with itself on virtual behavior alone.
+    """
+
+    events: int
+    is_all: bool
+    cut_share: float
+    base: Line
+    against_base: Line
+    against_virtual: Line
+
+
+@dataclass(frozen=True)
+class ByEvents:
+    """The curve.
+
+    Attributes:
+        base: the ranker's name.
+        method: the method's name.
+        tasks: the tasks' names.
+        impressions: rows measured: test rows of users whose behavior is known.
+        users: whose rows they are.
+        seeds: of the runs.
+        points: from no events to all.
+    """
+
+    base: str
+    method: str
+    tasks: tuple[str, ...]
+    impressions: int
+    users: int
+    seeds: tuple[int, ...]
+    points: tuple[EventsPoint, ...]
+
+
+def by_events(
+    dataset: Dataset,
+    what: Method,
+    options: tuple[Training, ...],
+    out: Path,
+    progress: ProgressFactory,
+    counts: Sequence[int] = COUNTS,
+) -> ByEvents:
+    """Train a method and its ranker alone, and measure both by the number of events shown.
+
+    Args:
+        dataset: the prepared dataset.
+        what: a method that makes virtual behavior.
+        options: one for each seed.
+        out: a folder for the runs.
+        progress: makes what shows a run's progress.
+        counts: numbers of events; all of n_v comes after them.
+
+    Raises:
+        DataError: when no test row has visible behavior.
+        MethodError: when the method makes no virtual behavior.
+    """
+    if what.mail is None and (what.after is None or isinstance(what.after, MetaEmb)):
+        raise MethodError(f"by-events: {what.name} makes no virtual behavior; take mail-base")
+    rows = np.flatnonzero(~dataset.is_new("test"))
+    if len(rows) == 0:
+        raise DataError(f"by-events: no test row of {dataset.path} has visible behavior before it")
+    base = Method(what.ranker_name, what.ranker)
+    every = options[0].max_events
+    shown = [*(count for count in sorted({0, *counts}) if count < every), every]
+    runs = [list(trained(dataset, each, options, out, progress)) for each in (base, what)]
+    found = [[_asked(dataset, each, rows, count) for count in shown] for each in runs]
+    tasks = tuple(task.name for task in dataset.schema.tasks)
+    table = dataset.splits["test"]
+    pointer = np.asarray(table.pointer)[rows]
+    return ByEvents(
+        base=base.name,
+        method=what.name,
+        tasks=tasks,
+        impressions=len(rows),
+        users=len(np.unique(np.asarray(table.user)[rows])),
+        seeds=tuple(each.seed for each in options),
+        points=tuple(
+            _point(count, every, float((pointer > count).mean()), own, filled, found[1][0], tasks)
+            for count, own, filled in zip(shown, *found, strict=True)
+        ),
+    )
+
+
+def _asked(dataset: Dataset, runs: list[Recommender], rows: np.ndarray, events: int) -> Trained:
+    """A method's predictions for some rows, seed by seed, when so many events are shown."""
+    found = tuple(
+        _only(predict(run.model, dataset, "test", shown_events=events), rows) for run in runs
+    )
+    name = f"{runs[0].facts['method']['name']}, {events} events"
+    return Trained(name, None, "method", found, ())
+
+
+def _only(found: Predictions, rows: np.ndarray) -> Predictions:
+    return Predictions(**{name: value[rows] for name, value in vars(found).items()})
+
+
+def _point(
+    events: int,
+    every: int,
+    cut_share: float,
+    base: Trained,
+    method: Trained,
+    virtual: Trained,
+    tasks: tuple[str, ...],
+) -> EventsPoint:
+    beside = replace(method, base=base.name)
+    own = replace(method, base=None if method is virtual else virtual.name)
+    return EventsPoint(
+        events=events,
+        is_all=events == every,
+        cut_share=cut_share,
+        base=lines([base], tasks)[0],
+        against_base=lines([base, beside], tasks)[1],
+        against_virtual=lines([virtual, own], tasks)[1],
+    )

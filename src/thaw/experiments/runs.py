@@ -1,0 +1,48 @@
+"""The runs of one method, one a seed, where a comparison keeps them too."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+from thaw.data import Dataset
+from thaw.errors import MethodError
+from thaw.experiments.study import ProgressFactory
+from thaw.methods import Method
+from thaw.options import Training
+from thaw.recommender import Recommender
+from thaw.training import train
+
+
+def run_folder(out: Path, what: Method, seed: int) -> Path:
+    """The folder of a run; `compare` has the same."""
+    return out / what.name / f"seed-{seed}"
+
+
+def seeds_of(training: Training, seeds: int) -> tuple[Training, ...]:
+    """The options of so many runs, seeds counted from that of the first.
+
+    Raises:
+        MethodError: with fewer than one.
+    """
+    if seeds < 1:
+        raise MethodError(f"seeds (={seeds}) must be 1 or more")
+    return tuple(replace(training, seed=training.seed + k) for k in range(seeds))
+
+
+def trained(
+    dataset: Dataset,
+    what: Method,
+    options: tuple[Training, ...],
+    out: Path,
+    progress: ProgressFactory,
+) -> Iterator[Recommender]:
+    """Yield the model of each run; what has run is not run again."""
+    for each in options:
+        yield train(
+            dataset,
+            what,
+            each,
+            out=run_folder(out, what, each.seed),
+            resume=True,
+            progress=progress(what.name, each.seed),
+        )

@@ -1,0 +1,163 @@
+"""By attributes: what MAIL wins in simulated worlds whose attributes say nothing, or everything."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from thaw.data import Dataset
+from thaw.datasets import World, simulate
+from thaw.datasets.simulated import schema
+from thaw.errors import DataError
+from thaw.experiments.compare import compare
+from thaw.experiments.comparison import CEILING, Comparison, Figure
+from thaw.experiments.study import ProgressFactory
+from thaw.metrics import gap_closed
+from thaw.options import Training
+from thaw.preparation import prepare
+from thaw.statistics import Interval, ratio_interval
+
+SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)
+BASE, MAIL = "base-dnn", "mail-base"
+TASK = "click"
+
+
+@dataclass(frozen=True)
+class WorldPoint:
+    """One world: AUC of new users' test rows under the strict rule, and the gap closed.
+
+    Attributes:
+        share: of interests' and of click rates' variance, what attributes determine.
+        impressions: new users' test rows.
+        users: new users with test rows.
+        base: BaseDNN.
+        mail: MAIL-Base.
+        ceiling: BaseDNN with new users' real behavior.
+        best_from_attributes: the world's own `p_attributes`, over resampled users.
+        best: the world's own `p_best`, over resampled users.
+        gap_closed: (MAIL - base) / (ceiling - base); NaN where there is no gap.
+        reached: (MAIL - base) / (p_attributes - base): of what attributes allow.
+        difference: MAIL - base.
+        p_value: of no difference, over seeds and over users.
+        direction: 1 or -1 where that is significant, else 0.
+    """
+
+    share: float
+    impressions: int
+    users: int
+    base: Interval
+    mail: Interval
+    ceiling: Interval
+    best_from_attributes: Interval
+    best: Interval
+    gap_closed: Interval
+    reached: Interval
+    difference: float
+    p_value: float
+    direction: int
+
+
+def by_attributes(
+    out: Path,
+    world: World,
+    shares: Sequence[float],
+    training: Training,
+    seeds: int,
+    progress: ProgressFactory,
+) -> tuple[WorldPoint, ...]:
+    """Measure a world for each share, all else being equal; a point that is there stays.
+
+    Raises:
+        DataError: when `out` holds points of other worlds or settings, or a share is none.
+    """
+    return tuple(
+        _point(
+            out / f"share-{share:g}",
+            replace(world, interest_determined=share, rate_determined=share),
+            training,
+            seeds,
+            progress,
+        )
+        for share in shares
+    )
+
+
+def _point(
+    folder: Path, world: World, training: Training, seeds: int, progress: ProgressFactory
+) -> WorldPoint:
+    kept = folder / "point.json"
+    settings = {"world": asdict(world), "training": asdict(training), "seeds": seeds}
+    settings = json.loads(json.dumps(settings))
+    if kept.exists():
+        known = json.loads(kept.read_text())
+        if known["settings"] != settings:
+            raise DataError(f"{kept} was measured with other settings; choose another --out")
+        return _read(known["point"])
+    found = compare(
+        _dataset(folder, world),
+        [MAIL],
+        out=folder / "runs",
+        seeds=seeds,
+        training=training,
+        progress=progress,
+    )
+    point = _measured(world.interest_determined, found)
+    aside = kept.with_name(".point.json.partial")
+    aside.write_text(json.dumps({"settings": settings, "point": asdict(point)}))
+    aside.rename(kept)
+    return point
+
+
+def _dataset(folder: Path, world: World) -> Dataset:
+    """The world, drawn and prepared if it is not yet."""
+    tables, prepared = folder / "tables", folder / "dataset"
+    if not tables.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        simulate(world, tables)
+    drawn = json.loads((tables / "world.json").read_text())
+    if drawn != json.loads(json.dumps(asdict(world))):
+        raise DataError(f"{tables} holds another world; choose another --out")
+    if not prepared.exists():
+        return prepare(schema(world), data=tables, out=prepared, new_users="strict")
+    return Dataset.open(prepared)
+
+
+def _measured(share: float, found: Comparison) -> WorldPoint:
+    lines = {line.kind if line.kind == CEILING else line.name: line for line in found.lines}
+    cells = {name: line.cell(TASK, "new") for name, line in lines.items()}
+    auc = {name: cell.auc for name, cell in cells.items()}
+    test = auc[MAIL].test
+    return WorldPoint(
+        share=share,
+        impressions=cells[BASE].measures[0].impressions,
+        users=cells[BASE].measures[0].users,
+        base=auc[BASE].interval,
+        mail=auc[MAIL].interval,
+        ceiling=auc[CEILING].interval,
+        best_from_attributes=auc["p_attributes"].interval,
+        best=auc["p_best"].interval,
+        gap_closed=auc[MAIL].gap_closed,
+        reached=_reached(auc[BASE], auc[MAIL], auc["p_attributes"]),
+        difference=auc[MAIL].interval.mean - auc[BASE].interval.mean,
+        p_value=test.p_value if test else np.nan,
+        direction=auc[MAIL].direction,
+    )
+
+
+def _reached(base: Figure, mail: Figure, best: Figure) -> Interval:
+    """MAIL's way as a share of what attributes allow, with its interval over seeds."""
+    own, top = np.array(base.values), best.interval.mean
+    over_seeds = ratio_interval(np.array(mail.values) - own, top - own)
+    mean = gap_closed(base.interval.mean, mail.interval.mean, top)
+    return Interval(mean, over_seeds.low, over_seeds.high)
+
+
+def _read(plain: dict[str, Any]) -> WorldPoint:
+    """Read what `asdict` gave."""
+    values: dict[str, Any] = {
+        k: Interval(**v) if isinstance(v, dict) else v for k, v in plain.items()
+    }
+    return WorldPoint(**values)

@@ -1,0 +1,292 @@
+"""The pages of the curves: by the number of events shown, and by what attributes determine."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict
+
+from thaw.datasets import World
+from thaw.experiments.comparison import SIGNIFICANT, Figure
+from thaw.experiments.curves import SEGMENT, ByEvents, EventsPoint
+from thaw.experiments.worlds import BASE, MAIL, WorldPoint
+from thaw.options import Training
+from thaw.report.about import About, settings
+from thaw.report.formats import count, fixed, half_width, p_phrase, p_value, percent, share, signed
+from thaw.report.rows import METRICS, figure
+from thaw.report.scatter import Series, curve_panel
+from thaw.report.sheet import Grid, Part, Sheet
+from thaw.resampling import Statistic
+from thaw.statistics import Interval
+
+
+def by_events_sheet(found: ByEvents, given: About, rule: tuple[str, str]) -> Sheet:
+    """Return the page of the curve by the number of events."""
+    parts = tuple(
+        _events_part(found, task, metric, name) for task in found.tasks for metric, name in METRICS
+    )
+    verdict = tuple(
+        sentence
+        for task in found.tasks
+        for metric, name in METRICS
+        for sentence in _events_verdict(found, task, metric, name)
+    )
+    return Sheet(
+        f"{given.data}: by the number of real events",
+        f"{found.method} and {found.base}, {given.seeds_told}; {count(found.impressions)} test "
+        f"rows of {count(found.users)} old users",
+        (*verdict, *_caution(len(found.seeds))),
+        parts,
+        (rule, *_events_legend(found)),
+        given.facts,
+        given.settings,
+    )
+
+
+def by_attributes_sheet(
+    points: Sequence[WorldPoint], world: World, training: Training, seeds: tuple[int, ...]
+) -> Sheet:
+    """Return the page of the simulated worlds."""
+    left_out = ("interest_determined", "rate_determined", "attributes")
+    attributes = ", ".join(f"{name} ({values} values)" for name, values in world.attributes)
+    facts = {k: str(v) for k, v in asdict(world).items() if k not in left_out}
+    told = f"{len(seeds)} seed" + ("" if len(seeds) == 1 else "s")
+    return Sheet(
+        "Simulated worlds: by what attributes determine",
+        f"{MAIL} and {BASE}, {told} in each of {len(points)} worlds of {count(world.users)} users; "
+        "new users by rule 'strict'",
+        (*_worlds_verdict(points), *_caution(len(seeds))),
+        (_auc_part(points), _gap_part(points)),
+        _WORLDS_LEGEND,
+        (("new users", "strict"), ("attributes", attributes), *facts.items()),
+        settings(training, seeds),
+    )
+
+
+def _events_part(found: ByEvents, task: str, metric: Statistic, name: str) -> Part:
+    points = found.points
+    own = [_figures(point, task, metric) for point in points]
+    top = own[-1][0].interval
+    series = (
+        Series(found.method, "", tuple(method.interval for _, method, _ in own)),
+        Series(found.base, "plain", tuple(base.interval for base, _, _ in own)),
+        Series("ceiling", "top", tuple(Interval(top.mean, math.nan, math.nan) for _ in own)),
+    )
+    title = f"{task}: {name}"
+    panel = curve_panel(
+        f"{name} by events shown", "events shown", [_shown(point) for point in points], series, 2
+    )
+    grid = Grid(
+        ("events shown", "rows cut", "base", "±", "method", "±", "less base", "p",
+         "less virtual", "p"),
+        tuple(_events_row(point, *three) for point, three in zip(points, own, strict=True)),
+    )  # fmt: skip
+    caption = (
+        "The same test rows at every place: old users, whose models are shown no more than so many "
+        "of the last events. At 0 the method's tower fills. The ceiling is the base with all "
+        "events."
+    )
+    return Part(title, (panel,), caption, grid)
+
+
+def _figures(point: EventsPoint, task: str, metric: Statistic) -> tuple[Figure, Figure, Figure]:
+    """The base, the method against it, and the method against virtual behavior."""
+    every = (point.base, point.against_base, point.against_virtual)
+    base, method, virtual = (figure(line.cell(task, SEGMENT), metric) for line in every)
+    return base, method, virtual
+
+
+def _events_row(
+    point: EventsPoint, base: Figure, method: Figure, virtual: Figure
+) -> tuple[str, ...]:
+    return (
+        _shown(point),
+        percent(point.cut_share),
+        fixed(base.interval.mean),
+        half_width(base.interval),
+        fixed(method.interval.mean),
+        half_width(method.interval),
+        *_tested(method),
+        *_tested(virtual),
+    )
+
+
+def _tested(this: Figure) -> tuple[str, str]:
+    if this.test is None:
+        return "", ""
+    return signed(this.test.difference), p_value(this.test.p_value)
+
+
+def _shown(point: EventsPoint) -> str:
+    return "all" if point.is_all else str(point.events)
+
+
+def _events_verdict(found: ByEvents, task: str, metric: Statistic, name: str) -> list[str]:
+    """Where virtual behavior stands, and from where on real events are better."""
+    own = [_figures(point, task, metric) for point in found.points]
+    base, method, _ = own[0]
+    difference, p = _tested(method)
+    told = f" ({difference}, {p_phrase(method.test.p_value)})" if method.test and p else ""
+    which = f"{task}, {name}" if len(found.tasks) > 1 else name
+    first = (
+        f"{which}: with no event shown, {found.method} on virtual behavior reaches "
+        f"{fixed(method.interval.mean)} and {found.base} {fixed(base.interval.mean)}{told}; with "
+        f"all events {found.base} reaches {fixed(own[-1][0].interval.mean)}."
+    )
+    means = [other.interval.mean for _, other, _ in own]
+    directions = [virtual.direction for _, _, virtual in own]
+    return [first, f"{_turn(found, directions, name)} {_turn_of_means(found, means)}"]
+
+
+def _turn(found: ByEvents, directions: Sequence[int], name: str) -> str:
+    """From how many real events on they are significantly better than virtual behavior."""
+    places = [_shown(point) for point in found.points]
+    worse = [place for place, direction in zip(places, directions, strict=True) if direction < 0]
+    better = [place for place, direction in zip(places, directions, strict=True) if direction > 0]
+    lasting = next(
+        (places[k] for k in range(1, len(places)) if all(d > 0 for d in directions[k:])), None
+    )
+    told = []
+    if worse:
+        told.append(f"with {', '.join(worse)} real events significantly worse")
+    if lasting is not None:
+        told.append(f"from {lasting} real events on significantly better")
+    elif better:
+        told.append(f"with {', '.join(better)} significantly better, but not from there on")
+    else:
+        told.append("at no number of real events significantly better")
+    return f"{found.method} against itself on virtual behavior, {name}: {'; '.join(told)}."
+
+
+def _turn_of_means(found: ByEvents, means: Sequence[float]) -> str:
+    """The same by the means alone, whatever chance has to do with them."""
+    above = [mean > means[0] for mean in means]
+    place = next((_shown(found.points[k]) for k in range(1, len(above)) if all(above[k:])), None)
+    if place is None:
+        return "Its mean with all events is not above that on virtual behavior."
+    return f"By the means alone, real events are above virtual behavior from {place} on."
+
+
+def _events_legend(found: ByEvents) -> tuple[tuple[str, str], ...]:
+    return (
+        ("base, method", f"{found.base}, {found.method}"),
+        ("events shown", "the last so many before the row, or all there are where they are fewer; "
+         "'all' is the last n_v that models ever see"),
+        ("rows", "the same at every place: test rows whose user has visible behavior; users whose "
+         "behavior the rule hides are left out"),
+        ("0 events", f"behavior is hidden as the rule hides a new user's: {found.base} sees none, "
+         f"the tower of {found.method} generates it"),
+        ("ids", "as they are; under the strict rule everyone's is unknown at every place, as a new "
+         "user's is"),
+        ("training", "as always: the models are trained once, on all that the rule lets them see"),
+        ("rows cut", "the share of the rows with more events than are shown"),
+        ("±", _half(len(found.seeds))),
+        ("less base", "method less base at the same place, with the p-value"),
+        ("less virtual", "method at this place less method with no event shown, with the p-value"),
+        ("p", "the larger of two: a t-test paired by seed, a paired bootstrap over users; with one "
+         f"seed the bootstrap alone; significant below {SIGNIFICANT}, not adjusted"),
+    )  # fmt: skip
+
+
+def _half(seeds: int) -> str:
+    if seeds > 1:
+        return f"half of the mean's 95 % interval, by Student's t over {seeds} seeds"
+    return "half of the 95 % interval, by bootstrap over users; of other seeds it says nothing"
+
+
+def _caution(seeds: int) -> tuple[str, ...]:
+    if seeds >= 5:
+        return ()
+    told = f"{seeds} seed" + ("" if seeds == 1 else "s")
+    return (f"With {told} only large differences can be told from chance.",)
+
+
+def _auc_part(points: Sequence[WorldPoint]) -> Part:
+    places = [f"{point.share:g}" for point in points]
+    series = (
+        Series(MAIL, "", tuple(point.mail for point in points)),
+        Series(BASE, "plain", tuple(point.base for point in points)),
+        Series("attributes", "other", tuple(point.best_from_attributes for point in points)),
+        Series("ceiling", "top", tuple(point.ceiling for point in points)),
+        Series("best", "best", tuple(point.best for point in points)),
+    )
+    panel = curve_panel("AUC, new users", "share that attributes determine", places, series, 2)
+    rows = tuple(_world_row(point) for point in points)
+    columns = ("share", "base", "±", "MAIL", "±", "ceiling", "attributes", "best", "less base", "p")
+    caption = (
+        "One world a place, alike in all but the share of interests' and of click rates' variance "
+        "that attributes determine. Vertical strokes are 95 % intervals."
+    )
+    return Part("AUC of new users", (panel,), caption, Grid(columns, rows))
+
+
+def _world_row(point: WorldPoint) -> tuple[str, ...]:
+    return (
+        f"{point.share:g}",
+        fixed(point.base.mean),
+        half_width(point.base),
+        fixed(point.mail.mean),
+        half_width(point.mail),
+        *(fixed(v.mean) for v in (point.ceiling, point.best_from_attributes, point.best)),
+        signed(point.difference),
+        p_value(point.p_value),
+    )
+
+
+def _gap_part(points: Sequence[WorldPoint]) -> Part:
+    places = [f"{point.share:g}" for point in points]
+    series = (
+        Series("of the gap", "", tuple(point.gap_closed for point in points)),
+        Series("of what attributes allow", "other", tuple(point.reached for point in points)),
+    )
+    panel = curve_panel(
+        "share closed, new users", "share that attributes determine", places, series
+    )
+    rows = tuple(
+        (
+            f"{point.share:g}",
+            share(point.gap_closed),
+            share(point.reached),
+            count(point.impressions),
+            count(point.users),
+        )
+        for point in points
+    )
+    columns = ("share", "gap closed", "of what attributes allow", "test rows", "users")
+    caption = "Vertical strokes are 95 % intervals; a world without a gap to close has no point."
+    return Part("Gap closed", (panel,), caption, Grid(columns, rows))
+
+
+def _worlds_verdict(points: Sequence[WorldPoint]) -> tuple[str, ...]:
+    def at(direction: int) -> str:
+        return ", ".join(f"{point.share:g}" for point in points if point.direction == direction)
+
+    better = f"significantly better than {BASE} for new users at {at(1)}" if at(1) else ""
+    worse = f"significantly worse at {at(-1)}" if at(-1) else ""
+    told = " and ".join(each for each in (better, worse) if each)
+    known = [point for point in points if not math.isnan(point.gap_closed.mean)]
+    closed = [f"{percent(point.gap_closed.mean)} at {point.share:g}" for point in known]
+    return (
+        f"By the share that attributes determine, {MAIL} is {told}."
+        if told
+        else f"{MAIL} is at no share significantly different from {BASE} for new users.",
+        f"Of the gap it closes {', '.join(closed)}." if closed else "No world has a gap to close.",
+    )
+
+
+_WORLDS_LEGEND = (
+    ("share", "interest_determined = rate_determined of the world: of the variance of interests "
+     "and of overall click rates, what attributes determine"),
+    ("AUC", "of new users' test rows under the strict rule: behavior hidden, id unknown, no rows "
+     "in training"),
+    ("base, MAIL", f"{BASE}, {MAIL}"),
+    ("ceiling", f"{BASE} with new users' real behavior"),
+    ("attributes", "p_attributes: the world's own best from attributes, item and context "
+     "alone: no method without behavior can do better, but by chance"),
+    ("best", "p_best: the world's own best by who knows the true interests"),
+    ("±", "half of the 95 % interval: over seeds by Student's t, with one seed over users"),
+    ("less base, p", "the difference and its p-value: the larger of the test over seeds and that "
+     f"over users; significant below {SIGNIFICANT}, not adjusted"),
+    ("gap closed", "(MAIL - base) / (ceiling - base), where the ceiling is significantly above the "
+     "base; its interval holds the one over seeds and the one over users"),
+    ("of what attributes allow", "(MAIL - base) / (p_attributes - base), its interval over seeds; "
+     "none where p_attributes can't be told from the base"),
+)  # fmt: skip
