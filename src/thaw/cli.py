@@ -33,7 +33,7 @@ from thaw.datasets import KNOWN, World, simulate
 from thaw.datasets.simulated import schema as simulated_schema
 from thaw.errors import DataError, ThawError
 from thaw.experiments.compare import compare
-from thaw.experiments.measures import SEGMENTS, measure
+from thaw.experiments.measures import SEGMENTS, measure, measured_names, with_conditionals
 from thaw.experiments.tables import TABLES
 from thaw.methods import METHODS
 from thaw.options import LOSSES, Training
@@ -179,10 +179,11 @@ def evaluate_command(
         raise DataError(f"split: {split!r} is none; there are {', '.join(SPLITS)}")
     if not has_ended(run):
         typer.echo(f"thaw: {run} is not finished; this is its best epoch so far", err=True)
-    found = recommender.predict(recommender.dataset, split)
+    tasks = recommender.schema.tasks
+    found = with_conditionals(recommender.predict(recommender.dataset, split), tasks)
     results = [
-        {"task": task.name, "segment": segment, **vars(measure(found, segment, number))}
-        for number, task in enumerate(recommender.schema.tasks)
+        {"task": task, "segment": segment, **vars(measure(found, segment, number))}
+        for number, task in enumerate(measured_names(tasks))
         for segment in SEGMENTS
     ]
     if as_json:

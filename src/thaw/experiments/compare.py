@@ -10,6 +10,7 @@ from thaw.data import Dataset
 from thaw.errors import MethodError
 from thaw.experiments.comparison import CEILING, Comparison
 from thaw.experiments.lines import Trained, lines
+from thaw.experiments.measures import measured_names, with_conditionals
 from thaw.methods import Method, method
 from thaw.options import Training
 from thaw.predicting import Predictions
@@ -63,7 +64,7 @@ def compare(
     trained = [study.line(each, None if _is_base(each) else bases[each.factory]) for each in chosen]
     trained += [study.ceiling(each) for each in chosen if _is_base(each) and dataset.has_ceiling]
     trained += _references(dataset)
-    tasks = tuple(task.name for task in dataset.schema.tasks)
+    tasks = measured_names(dataset.schema.tasks)
     return Comparison(
         dataset=dataset.schema.name,
         rule=dataset.schema.new_users.rule,
@@ -129,7 +130,8 @@ class _Study:
                 self._predictions(run, name, what, options, hides, trains_hidden, base)
             )
             runs.append(facts_of(run))
-        return Trained(name, base, kind, tuple(predictions), tuple(runs))
+        measured = [with_conditionals(each, self.dataset.schema.tasks) for each in predictions]
+        return Trained(name, base, kind, tuple(measured), tuple(runs))
 
     def _predictions(
         self,
@@ -178,9 +180,11 @@ def _references(dataset: Dataset) -> list[Trained]:
     for index, name in enumerate(dataset.schema.impressions.references):
         scores = np.asarray(test.references[:, index])
         there = ~np.isnan(scores)
-        every_task = np.repeat(scores[there, None], test.labels.shape[1], axis=1)
-        found = Predictions(
-            test.user[there], dataset.is_new("test")[there], test.labels[there], every_task
-        )
+        labels, is_new = test.labels[there], dataset.is_new("test")[there]
+        blank = Predictions(test.user[there], is_new, labels, np.ones(labels.shape))
+        found = with_conditionals(blank, dataset.schema.tasks)
+        # A score stands for each task as it is; its quotient with itself would say nothing.
+        every_task = np.repeat(scores[there, None], found.labels.shape[1], axis=1)
+        found = dataclasses.replace(found, probabilities=every_task)
         result.append(Trained(name, None, "reference", (found,), ()))
     return result

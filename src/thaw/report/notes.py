@@ -3,7 +3,7 @@
 import math
 
 from thaw.experiments.comparison import SIGNIFICANT, Comparison, Line
-from thaw.experiments.measures import Measures
+from thaw.experiments.measures import Measures, conditional_name
 from thaw.report.formats import DASH, count, p_phrase, percent
 from thaw.report.rows import METRICS, bases, ceiling_of, challengers, figure
 from thaw.resampling import Statistic
@@ -91,6 +91,7 @@ def legend(comparison: Comparison) -> list[tuple[str, str]]:
         ("new users", f"{rule} (rule {comparison.rule!r})"),
         ("seed" if is_single else "seeds", ", ".join(map(str, comparison.seeds))),
         ("±", _over_users() if is_single else _over_seeds(len(comparison.seeds))),
+        *_conditionals(comparison),
         *_bases(comparison),
         ("RI %", "improvement over the base in percent of the base's value (Eq. 18)"),
         ("p", _test(is_single)),
@@ -143,6 +144,20 @@ def _bases(comparison: Comparison) -> list[tuple[str, str]]:
     }
     told = [f"{', '.join(names)} against {base}" for base, names in rivals.items() if names]
     return [("base", "; ".join(["each method's own ranker alone", *told]))]
+
+
+def _conditionals(comparison: Comparison) -> list[tuple[str, str]]:
+    """What is measured on another task's rows alone."""
+    pairs = [(task, given) for task in comparison.tasks for given in comparison.tasks]
+    return [
+        (
+            conditional_name(task, given),
+            f"the probability of {task} over that of {given}, at most 1, on the impressions whose "
+            f"label {given} is 1; {task} itself counts all impressions",
+        )
+        for task, given in pairs
+        if conditional_name(task, given) in comparison.tasks
+    ]
 
 
 def _gap(comparison: Comparison) -> list[tuple[str, str]]:
