@@ -164,9 +164,11 @@ def schema(world: World, conversions: bool = False) -> Schema:
 
     Args:
         world: the world.
-        conversions: whether conversions are a task beside clicks.
+        conversions: whether conversions, given a click, are a task beside clicks.
     """
-    tasks = ("click", "conversion") if conversions else ("click",)
+    tasks = [Task(name="click")]
+    if conversions:
+        tasks.append(Task(name="conversion", given="click"))
     return Schema(
         name="simulated",
         users=Users(
@@ -198,7 +200,7 @@ def schema(world: World, conversions: bool = False) -> Schema:
             fields=(Field(name="item_id"), Field(name="category"), Field(name="brand")),
             action="action",
         ),
-        tasks=tuple(Task(name=name) for name in tasks),
+        tasks=tuple(tasks),
         split=TimeSplit(rule="time", test_from=START_SECONDS + (world.days - 1) * DAY_SECONDS),
     )
 

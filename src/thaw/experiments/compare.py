@@ -12,6 +12,7 @@ from thaw.experiments.comparison import CEILING, Comparison
 from thaw.experiments.lines import Trained, lines
 from thaw.experiments.measures import measured_names, with_conditionals
 from thaw.methods import Method, method
+from thaw.model import check_buildable
 from thaw.options import Training
 from thaw.predicting import Predictions
 from thaw.progress import Progress, Quiet
@@ -46,7 +47,8 @@ def compare(
         progress: makes what shows a run's progress.
 
     Raises:
-        MethodError: for an unknown method, a name that stands for two, or no seeds.
+        MethodError: for an unknown method or one that can't be built for the dataset, a name that
+            stands for two, or no seeds.
         TrainingError: when a run fails, or `out` holds runs of another comparison.
     """
     dataset = dataset if isinstance(dataset, Dataset) else Dataset.open(dataset)
@@ -57,6 +59,8 @@ def compare(
     first = training or Training()
     if seeds < 1:
         raise MethodError(f"seeds (={seeds}) must be 1 or more")
+    for each in chosen:
+        check_buildable(each, dataset, first)
     options = tuple(dataclasses.replace(first, seed=first.seed + k) for k in range(seeds))
     show = progress or (lambda name, seed: Quiet())
     study = _Study(dataset, Path(out), options, show)
