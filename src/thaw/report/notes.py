@@ -21,7 +21,7 @@ SIMULATED = {
     "p_attributes": "the best reachable for clicks from attributes alone",
     "p_best": "the best reachable for clicks by who knows the true interests",
 }
-"""What the references of the simulated world are."""
+"""What the references of the simulated worlds are."""
 
 UNDEFINED = (
     "no such number: a base and a reference are compared with nothing; GAUC needs users with both "
@@ -171,7 +171,7 @@ def _references(comparison: Comparison) -> list[tuple[str, str]]:
     names = [line.name for line in comparison.lines if line.kind == "reference"]
     if not names:
         return []
-    known = SIMULATED if comparison.dataset == "simulated" else {}
+    known = SIMULATED if comparison.dataset in ("simulated", "industrial") else {}
     told = [(name, f"reference: {known[name]}") for name in names if name in known]
     others = [name for name in names if name not in known]
     if others:
