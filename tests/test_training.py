@@ -1,6 +1,7 @@
 import json
 import math
 import random
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -132,6 +133,17 @@ def test_a_taken_folder_is_refused(dataset, finished):
 def test_resuming_another_run_is_refused(dataset, finished):
     with pytest.raises(TrainingError, match=r"another run: method, training.seed \(0, now 3\)"):
         thaw.train(dataset, PLAIN, replace(TRAINING, seed=3), out=finished[0], resume=True)
+
+
+def test_a_run_from_before_a_schema_could_say_more_is_resumed(dataset, finished, tmp_path):
+    shutil.copytree(finished[0], tmp_path / "run")
+    path = tmp_path / "run" / "run.json"
+    facts = json.loads(path.read_text())
+    for task in facts["schema"]["tasks"]:
+        del task["given"]
+    path.write_text(json.dumps(facts))
+    thaw.train(dataset, mail(), TRAINING, out=tmp_path / "run", resume=True)
+    assert_same_end(tmp_path / "run", dataset, finished)
 
 
 def test_folders_hold_no_pickles(finished):

@@ -16,7 +16,7 @@ from thaw.methods import MAIL, Method
 from thaw.nn.inputs import Behavior, Inputs, InputShape
 from thaw.options import Training
 from thaw.preparation import prepare
-from thaw.rankers import DIN, DMR, BaseDNN, Emblr, Output
+from thaw.rankers import DIN, DMR, ESMM, BaseDNN, Emblr, Output
 from thaw.recommender import Recommender
 from thaw.schema import Schema
 from thaw.training import train
@@ -24,6 +24,7 @@ from thaw.training import train
 __all__ = [
     "DIN",
     "DMR",
+    "ESMM",
     "KNOWN",
     "MAIL",
     "BaseDNN",

@@ -35,7 +35,7 @@ from thaw.datasets import KNOWN, World, simulate
 from thaw.datasets.simulated import schema as simulated_schema
 from thaw.errors import DataError, ThawError
 from thaw.experiments.compare import compare
-from thaw.experiments.measures import SEGMENTS, measure
+from thaw.experiments.measures import SEGMENTS, measure, measured_names, with_conditionals
 from thaw.methods import METHODS
 from thaw.options import LOSSES, Training
 from thaw.preparation import prepare
@@ -180,10 +180,11 @@ def evaluate_command(
         raise DataError(f"split: {split!r} is none; there are {', '.join(SPLITS)}")
     if not has_ended(run):
         typer.echo(f"thaw: {run} is not finished; this is its best epoch so far", err=True)
-    found = recommender.predict(recommender.dataset, split)
+    tasks = recommender.schema.tasks
+    found = with_conditionals(recommender.predict(recommender.dataset, split), tasks)
     results = [
-        {"task": task.name, "segment": segment, **vars(measure(found, segment, number))}
-        for number, task in enumerate(recommender.schema.tasks)
+        {"task": task, "segment": segment, **vars(measure(found, segment, number))}
+        for number, task in enumerate(measured_names(tasks))
         for segment in SEGMENTS
     ]
     if as_json:
@@ -256,14 +257,15 @@ def compare_command(
 @app.command("simulate")
 def simulate_command(
     name: Annotated[
-        Literal["simulated", "alimama"], typer.Argument(help="A known data set that can be.")
+        Literal["simulated", "industrial", "alimama"],
+        typer.Argument(help="A known data set that can be."),
     ],
     out: Annotated[Path, typer.Option(help="The folder to make.")],
     scale: Annotated[
         float | None,
         typer.Option(
-            help="Times its size. By default 1 for 'simulated' (20,000 users), and 0.01 for "
-            "'alimama' (11,417 users; at 1 it is 20 GB)."
+            help="Times its size. By default 1 for 'simulated' and 'industrial' (20,000 "
+            "users), and 0.01 for 'alimama' (11,417 users; at 1 it is 20 GB)."
         ),
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of everything.")] = 0,

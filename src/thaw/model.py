@@ -132,14 +132,24 @@ def build_for(method: Method, dataset: Dataset, layout: Layout, options: Trainin
     )
 
 
-def build(
-    method: Method, layout: Layout, *, dim: int, max_events: int, tasks: int, seed: int
-) -> Model:
-    """Build a method's model, all weights by Xavier's method (Algorithm 1, line 1).
+def check_buildable(method: Method, dataset: Dataset, options: Training) -> None:
+    """Let a method's towers refuse a dataset before anything is written or trained.
 
-    The global random state is left as it was.
+    Raises:
+        MethodError: when one of them can't be built for it.
     """
-    shape = InputShape(
+    layout = Layout.build(dataset.schema, dataset.vocabularies, dataset.moments)
+    tasks = len(dataset.schema.tasks)
+    shape = _shape(layout, dim=options.dim, max_events=options.max_events, tasks=tasks)
+    with torch.random.fork_rng():
+        method.factory(shape)
+        for tower in (method.mail, method.after):
+            if tower is not None:
+                tower.tower(shape)
+
+
+def _shape(layout: Layout, *, dim: int, max_events: int, tasks: int) -> InputShape:
+    return InputShape(
         dim=dim,
         attributes=len(layout.attributes),
         context=len(layout.context),
@@ -148,6 +158,16 @@ def build(
         tasks=tasks,
         has_id=layout.id_attribute is not None,
     )
+
+
+def build(
+    method: Method, layout: Layout, *, dim: int, max_events: int, tasks: int, seed: int
+) -> Model:
+    """Build a method's model, all weights by Xavier's method (Algorithm 1, line 1).
+
+    The global random state is left as it was.
+    """
+    shape = _shape(layout, dim=dim, max_events=max_events, tasks=tasks)
     mail, makes_behavior = method.mail, method.mail or method.after
     with torch.random.fork_rng():
         torch.manual_seed(seed)

@@ -21,12 +21,14 @@ class Predictions:
             from the dataset's rule, whatever the model was shown.
         labels: [N, tasks] int8.
         probabilities: [N, tasks] float32.
+        counted: [N, tasks] bool, the rows that each task is measured on; None means all.
     """
 
     user: np.ndarray
     is_new: np.ndarray
     labels: np.ndarray
     probabilities: np.ndarray
+    counted: np.ndarray | None = None
 
 
 def predict(

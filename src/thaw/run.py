@@ -22,6 +22,7 @@ from thaw.methods import Method
 from thaw.model import Model
 from thaw.optim import Optimizers
 from thaw.options import LOSSES, Training
+from thaw.schema import Schema
 
 
 @dataclass
@@ -274,6 +275,9 @@ def start(folder: Path, facts: dict[str, Any], vocabularies: Path, *, resume: bo
 def _differing(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
     """The facts that make it another run."""
     apart = ("dataset", "training", "versions")
+    # What a later version added to schemas stands at its default.
+    schema = Schema.model_validate(before["schema"]).model_dump(mode="json")
+    before = before | {"schema": schema}
     others = [key for key in now if key not in apart and before.get(key) != now[key]]
     options, former = now["training"], before["training"]
     return others + [

@@ -60,6 +60,12 @@ class Task(Declaration):
     column: str | None = Described(
         None, description="The impressions' column with labels 0 and 1; the task's name by default."
     )
+    given: str | None = Described(
+        None,
+        description="An earlier task that this one follows from, as a conversion from a click: no "
+        "row has this label without the other. Comparisons then also measure the probability of "
+        "this label where the other is 1 (CVR).",
+    )
 
     @property
     def label(self) -> str:

@@ -91,6 +91,7 @@ def cross_faults(data: Any) -> Iterator[str]:
     yield from _text_faults(data)
     yield from _sharing_faults(data)
     yield from _leak_faults(data)
+    yield from _task_faults(data)
     yield from _split_faults(data)
     events = data.get("events")
     if isinstance(events, dict) and events.get("table") == "impressions" and events.get("files"):
@@ -184,6 +185,17 @@ def _leak_faults(data: dict[str, Any]) -> Iterator[str]:
             yield f"{path}: {name!r} is a task's label, which would leak; remove it"
         if name in (references or ()):
             yield f"{path}: {name!r} is a reference; another system's score is no feature"
+
+
+def _task_faults(data: dict[str, Any]) -> Iterator[str]:
+    names = _names(data, "tasks")
+    values = data.get("tasks")
+    for index, value in enumerate(values if isinstance(values, list) else []):
+        given = value.get("given") if isinstance(value, dict) else None
+        earlier = names[:index]
+        if given is not None and given not in earlier:
+            there = f"there are: {', '.join(earlier)}" if earlier else "there is none"
+            yield f"tasks[{index}].given: no earlier task {given!r}; {there}"
 
 
 def _split_faults(data: dict[str, Any]) -> Iterator[str]:

@@ -24,7 +24,7 @@ from thaw.loader import Loader, LoaderOptions
 from thaw.locks import alone
 from thaw.methods import Method, method
 from thaw.metrics import auc
-from thaw.model import Model, build_for
+from thaw.model import Model, build_for, check_buildable
 from thaw.optim import Optimizers
 from thaw.options import LOSSES, Training
 from thaw.predicting import device_of, predict
@@ -63,7 +63,7 @@ def train(
         progress: is told how it goes; nothing is shown by default.
 
     Raises:
-        MethodError: for an unknown method.
+        MethodError: for an unknown method, or one that can't be built for the dataset.
         TrainingError: when `out` is taken, validation can't tell when to stop, MAIL has no old
             users to learn from, or the losses are no longer sound.
         KeyboardInterrupt: after Ctrl-C, with a checkpoint written.
@@ -72,7 +72,8 @@ def train(
     what = method(how) if isinstance(how, str) else how
     options = options or Training()
     folder = Path(out)
-    device_of(options.device)  # an error before the folder is made
+    device_of(options.device)  # errors before the folder is made
+    check_buildable(what, dataset, options)
     _check_validation(dataset)
     if what.mail is not None or what.after is not None:
         _check_learnable(dataset, what)

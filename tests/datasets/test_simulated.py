@@ -265,13 +265,85 @@ def test_a_share_of_attributes_and_prices_is_missing(tmp_path):
     assert read(folder, "items")["price"].isna().mean() == pytest.approx(0.2, abs=0.03)
 
 
+WIDE = replace(
+    SMALL,
+    users=3_000,
+    attributes=(("age", 7), ("gender", 3), ("city", 30), ("last", 4)),
+    more_context=(("device", 3), ("place", 40), ("version", 12)),
+    more_features=(("colour", 5), ("maker", 20)),
+    fading=1.0,
+)
+
+
+@pytest.fixture(scope="module")
+def wide(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return simulate(WIDE, tmp_path_factory.mktemp("wide") / "wide")
+
+
+def test_the_defaults_give_what_they_always_gave(tmp_path):
+    folder = simulate(World(users=50), tmp_path / "default")
+    rows = read(folder, "impressions")
+    assert (len(rows), rows["click"].sum(), rows["conversion"].sum()) == (1970, 220, 21)
+    assert rows["item_id"][:3].tolist() == ["i01182", "i00902", "i01209"]
+    expected = [0.07902308238883941, 0.0749802966664135, 0.09955211434866072]
+    assert rows["p_attributes"][:3].tolist() == pytest.approx(expected)
+
+
+def test_more_fields_are_written_with_all_their_values(wide):
+    rows, items = read(wide, "impressions"), read(wide, "items")
+    for table, fields in ((rows, WIDE.more_context), (items, WIDE.more_features)):
+        for name, values in fields:
+            assert table[name].nunique() == values
+    missing = items[["colour", "maker"]].isna().mean()
+    np.testing.assert_allclose(missing, WIDE.missing_share, atol=0.03)
+
+
+def test_references_stay_calibrated_with_more_fields(wide):
+    test_references_are_calibrated(read(wide, "impressions"), "p_attributes")
+
+
+def test_more_context_decides_half_of_the_contexts_share(tmp_path):
+    world = replace(
+        BARE, interest_strength=0, rate_spread=0, context_spread=1, fading=0.5, users=500,
+        more_context=WIDE.more_context,
+    )  # fmt: skip
+    rows = impressions(world, tmp_path)
+    rest = rows["log_odds"] - rows.groupby(["position", "hour"])["log_odds"].transform("mean")
+    assert rows["log_odds"].std() == pytest.approx(1, abs=0.05)
+    assert rest.std() ** 2 == pytest.approx(0.5, abs=0.05)
+
+
+def test_fields_fade(tmp_path):
+    world = replace(BARE, attributes=WIDE.attributes, interest_strength=0, rate_determined=1,
+                    fading=1.0, missing_share=0, users=9_000, impressions_per_user=2)  # fmt: skip
+    rows = impressions(world, tmp_path).drop_duplicates("user_id").set_index("user_id")
+    users = read(tmp_path / "world", "users").set_index("user_id").loc[rows.index]
+    shares = [between_groups(rows["log_odds"], [users[name]]) for name, _ in world.attributes]
+    # of the weights 1, 1/2, 1/3 and 1/4; pairs of attributes decide three tenths
+    expected = 0.7 / np.arange(1, 5) ** 2 / (1 + 1 / 4 + 1 / 9 + 1 / 16)
+    assert shares == pytest.approx(expected, abs=0.05)
+
+
+def test_more_features_tell_of_what_items_are_liked_for(tmp_path):
+    world = replace(BARE, rate_spread=0, users=2_000, items=2_000, impressions_per_user=30,
+                    fading=2.0, more_features=(("colour", 5),))  # fmt: skip
+    rows = impressions(world, tmp_path)
+    items = read(tmp_path / "world", "items").set_index("item_id")
+    mean = rows.groupby("user_id")["log_odds"].transform("mean")
+    colour = items["colour"].fillna("missing").loc[rows["item_id"]].to_numpy()
+    found = (rows["log_odds"] - mean).groupby([rows["user_id"], colour]).mean()
+    chance = np.random.default_rng(0).permutation(colour)
+    other = (rows["log_odds"] - mean).groupby([rows["user_id"], chance]).mean()
+    assert found.var() > 1.1 * other.var()
+
+
 @pytest.mark.parametrize("conversions", [False, True])
-def test_schema_names_what_the_files_hold(small, conversions):
-    declared = schema(SMALL, conversions)
+def test_schema_names_what_the_files_hold(wide, conversions):
+    declared = schema(WIDE, conversions)
     tables = {name: getattr(declared, name) for name in ("users", "items", "impressions", "events")}
-    columns = {name: set(read(small, name).columns) for name in tables}
+    columns = {name: set(read(wide, name).columns) for name in tables}
     for name, table in tables.items():
-        assert list(small.glob(table.files[0])), name
+        assert list(wide.glob(table.files[0])), name
     assert {field.name for field in declared.users.fields} == columns["users"]
     assert {field.name for field in declared.items.fields} == columns["items"]
     shown = {field.name for field in declared.impressions.context}
@@ -299,6 +371,9 @@ def test_the_last_day_tests(rows):
         ({"attributes": (("age", 1),)}, "'age' (=1) must have 2 to 1000000 values"),
         ({"attributes": (("age", 2), ("age", 3))}, "`attributes` has 'age' twice"),
         ({"attributes": (("user_id", 2),)}, "`attributes` must not be named 'user_id'"),
+        ({"more_context": (("hour", 2),)}, "`more_context` must not be named 'hour'"),
+        ({"more_features": (("a", 1),)}, "`more_features`: 'a' (=1) must have 2 to 1000000"),
+        ({"fading": -1}, "`fading` (=-1) must be a number from 0 to 3"),
     ],
 )
 def test_impossible_worlds_are_refused(fault, message):

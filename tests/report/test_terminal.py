@@ -134,3 +134,13 @@ def test_names_are_no_markup() -> None:
 def test_a_p_value_is_never_insignificant_by_rounding() -> None:
     text = printed(comparison(base(), mail(auc=figure(0.71, 0.04997, gap=0.5)), ceiling()))
     assert "<0.050" in row(text, "mail-base")
+
+
+def test_a_task_given_another_is_a_task_of_its_own_and_explained() -> None:
+    tasks = ("click", "conversion", "conversion given click")
+    text = printed(comparison(base(tasks=tasks), tasks=tasks))
+    for segment in ("new", "old"):
+        assert f"conversion given click, {segment} users" in text
+    told = " ".join(text.split())
+    assert "the probability of conversion over that of click, at most 1, on the" in told
+    assert "the probability of click over" not in told

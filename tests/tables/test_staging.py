@@ -67,6 +67,17 @@ def test_good_rows_have_no_rejects_and_users_are_numbered_by_key() -> None:
     ]
 
 
+def test_a_label_without_the_one_that_it_is_given_is_a_reject() -> None:
+    labels = [(1, 1), (1, 0), (0, 0), (0, 1)]
+    shown = [{**SHOWN, "clicked": click, "bought": buy} for click, buy in labels]
+    bought = {"name": "conversion", "column": "bought", "given": "click"}
+    schema = make_schema(tasks=({"name": "click", "column": "clicked"}, bought))
+    con, told = run(schema, {**GOOD, "impressions": shown})
+    reason = "bought: '1' where clicked is '0'; the task is given 'click'"
+    assert told == [("impressions", "impressions (in memory)", 4, reason)]
+    assert con.table("impressions").count().to_pyarrow().as_py() == 3
+
+
 FILES = {
     "users.csv": "user_id,city,age\nu1,Rome,30\n",
     "items.csv": "item_id,category,price\n\ni1,c\ni1,c,5\n",

@@ -19,9 +19,10 @@ from thaw.datasets.alimama_world import (
     moment,
 )
 from thaw.datasets.aside import written_aside
+from thaw.datasets.effects import Ints
 from thaw.datasets.known import MARKER
 from thaw.datasets.population import find_truth
-from thaw.datasets.world import POSITIONS, Catalog, Ints, World
+from thaw.datasets.world import POSITIONS, Catalog, World
 
 USER_PROFILE = ("userid", *(each.name for each in ATTRIBUTES))
 AD_FEATURE = ("adgroup_id", "cate_id", "campaign_id", "customer", "brand", "price")

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from thaw.datasets.effects import Ints
 from thaw.datasets.population import (
     DAY_SECONDS,
     START_SECONDS,
@@ -20,7 +21,7 @@ from thaw.datasets.population import (
     draw_impressions,
     draw_population,
 )
-from thaw.datasets.world import Ints, Truth, World
+from thaw.datasets.world import Truth, World
 from thaw.errors import DataError
 
 DAYS, HISTORY_DAYS = 8, 14

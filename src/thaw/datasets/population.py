@@ -7,7 +7,8 @@ from numpy.typing import NDArray
 from scipy.optimize import brentq
 from scipy.special import expit
 
-from thaw.datasets.world import HOUR_SHARES, POSITIONS, Floats, Ints, Truth, World, determined
+from thaw.datasets.effects import Floats, Ints, determined
+from thaw.datasets.world import HOUR_SHARES, POSITIONS, Truth, World
 
 START_SECONDS = 1_704_067_200
 """The first impressions' day, 2024-01-01 in UTC."""
@@ -52,6 +53,7 @@ class Shown:
         time: (rows,) int, seconds since 1970.
         position: (rows,) int, from 1, the top.
         hour: (rows,) int, 0 to 23.
+        more_context: (rows, fields) int, the further context fields.
         click: (rows,) bool.
         conversion: (rows,) bool, never without a click.
         p_best: (rows,) float, the true click probability.
@@ -63,6 +65,7 @@ class Shown:
     time: Ints
     position: Ints
     hour: Ints
+    more_context: NDArray[np.int32]
     click: NDArray[np.bool_]
     conversion: NDArray[np.bool_]
     p_best: Floats
@@ -113,7 +116,7 @@ def draw_population(
         [rng.choice(len(effect.shares), count, p=effect.shares) for effect in truth.effects], axis=1
     )
     shares = np.append(np.full(world.interests, world.interest_determined), world.rate_determined)
-    expected = np.sqrt(shares) * determined(truth.effects, codes)
+    expected = np.sqrt(shares) * determined(truth.effects, codes, world.fading)
     rate = expected[:, -1] + np.sqrt(1 - world.rate_determined) * rng.standard_normal(count)
     noise = _drifting(world, count, rng)
     interests = expected[:, :-1] + np.sqrt(1 - world.interest_determined) * noise
@@ -150,6 +153,7 @@ class _Odds:
 
     item: Ints
     position: Ints
+    more_context: NDArray[np.int32]
     common: Floats
     interest: Floats
     rate: Floats
@@ -166,12 +170,16 @@ def _draw_odds(
     item = truth.catalog.draw_items(len(slots.user), rng)
     position = rng.integers(1, POSITIONS + 1, len(slots.user))
     affinity = _affinity(truth.catalog.vectors[item], people.interests[slots.day, slots.user])
+    common = truth.intercept + truth.catalog.quality[item] + truth.context[position - 1, slots.hour]
+    more_context = np.zeros((len(item), len(truth.more_context)), np.int32, order="F")
+    for k, effect in enumerate(truth.more_context):
+        more_context[:, k] = rng.choice(len(effect.shares), len(item), p=effect.shares)
+        common += effect.log_odds[more_context[:, k]]
     return _Odds(
         item=item,
         position=position,
-        common=truth.intercept
-        + truth.catalog.quality[item]
-        + truth.context[position - 1, slots.hour],
+        more_context=more_context,
+        common=common,
         interest=world.interest_strength * affinity,
         rate=world.rate_spread * people.rate[slots.user],
     )
@@ -205,6 +213,7 @@ def draw_impressions(
         time=slots.time,
         position=odds.position,
         hour=slots.hour,
+        more_context=odds.more_context,
         click=click,
         conversion=click & buys,
         p_best=p_best,

@@ -11,7 +11,7 @@ for a user whose id tells nothing either.
 """
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from thaw.datasets.aside import written_aside
+from thaw.datasets.effects import Ints
 from thaw.datasets.known import Known
 from thaw.datasets.population import (
     ACTIONS,
@@ -58,24 +59,30 @@ def _items_table(world: World, truth: Truth) -> pa.Table:
             ),
             "brand": _names("b", range(world.brands), width=4).take(pa.array(catalog.brand)),
             "price": pa.array(catalog.price, from_pandas=True),
+            **_values(world.more_features, catalog.features),
         }
     )
 
 
 def _users_table(world: World, people: Population) -> pa.Table:
-    columns = {"user_id": _user_ids(people)}
-    for k, (name, values) in enumerate(world.attributes):
-        codes = people.codes[:, k]
-        index = pa.array(codes - 1, mask=codes == 0)
+    return pa.table({"user_id": _user_ids(people), **_values(world.attributes, people.codes)})
+
+
+def _values(fields: tuple[tuple[str, int], ...], codes: Ints) -> dict[str, pa.Array]:
+    """Columns of values by their codes (N, fields), null for 0."""
+    columns = {}
+    for (name, values), code in zip(fields, codes.T, strict=True):
+        index = pa.array(code - 1, mask=code == 0)
         columns[name] = _names(f"{name}_", range(values)).take(index)
-    return pa.table(columns)
+    return columns
 
 
 def _user_ids(people: Population) -> pa.Array:
     return _names("u", people.numbers, width=6)
 
 
-def _impressions_table(items: pa.Table, people: Population, shown: Shown) -> pa.Table:
+def _impressions_table(world: World, items: pa.Table, people: Population, shown: Shown) -> pa.Table:
+    more = zip(world.more_context, shown.more_context.T, strict=True)
     return pa.table(
         {
             "user_id": _user_ids(people).take(pa.array(shown.user)),
@@ -83,6 +90,7 @@ def _impressions_table(items: pa.Table, people: Population, shown: Shown) -> pa.
             "time": shown.time,
             "position": shown.position.astype(np.int32),
             "hour": shown.hour.astype(np.int32),
+            **{name: code for (name, _), code in more},
             "click": shown.click.astype(np.int32),
             "conversion": shown.conversion.astype(np.int32),
             "p_best": shown.p_best,
@@ -115,7 +123,8 @@ def _write_chunk(world: World, truth: Truth, items: pa.Table, chunk: int, folder
     shown = draw_impressions(world, truth, people, for_impressions)
     events = draw_events(world, truth, people, for_events)
     _write(_users_table(world, people), folder / f"users-{chunk:05d}.parquet")
-    _write(_impressions_table(items, people, shown), folder / f"impressions-{chunk:05d}.parquet")
+    rows = _impressions_table(world, items, people, shown)
+    _write(rows, folder / f"impressions-{chunk:05d}.parquet")
     _write(_events_table(items, people, events), folder / f"events-{chunk:05d}.parquet")
 
 
@@ -150,9 +159,11 @@ def schema(world: World, conversions: bool = False) -> Schema:
 
     Args:
         world: the world.
-        conversions: whether conversions are a task beside clicks.
+        conversions: whether conversions, given a click, are a task beside clicks.
     """
-    tasks = ("click", "conversion") if conversions else ("click",)
+    tasks = [Task(name="click")]
+    if conversions:
+        tasks.append(Task(name="conversion", given="click"))
     return Schema(
         name="simulated",
         users=Users(
@@ -167,6 +178,7 @@ def schema(world: World, conversions: bool = False) -> Schema:
                 Field(name="category"),
                 Field(name="brand"),
                 Field(name="price", kind="dense"),
+                *(Field(name=name) for name, _ in world.more_features),
             ),
         ),
         impressions=Impressions(
@@ -174,7 +186,11 @@ def schema(world: World, conversions: bool = False) -> Schema:
             user="user_id",
             item="item_id",
             time="time",
-            context=(Field(name="position"), Field(name="hour")),
+            context=(
+                Field(name="position"),
+                Field(name="hour"),
+                *(Field(name=name) for name, _ in world.more_context),
+            ),
             references=("p_best", "p_attributes"),
         ),
         events=Events(
@@ -184,16 +200,21 @@ def schema(world: World, conversions: bool = False) -> Schema:
             fields=(Field(name="item_id"), Field(name="category"), Field(name="brand")),
             action="action",
         ),
-        tasks=tuple(Task(name=name) for name in tasks),
+        tasks=tuple(tasks),
         split=TimeSplit(rule="time", test_from=START_SECONDS + (world.days - 1) * DAY_SECONDS),
     )
 
 
-def _simulate_scaled(folder: Path, scale: float, seed: int) -> Path:
-    """Simulate the default world with so many times its users."""
+def simulate_scaled(world: World, folder: Path, scale: float, seed: int) -> Path:
+    """Simulate a world with so many times its users, and another seed.
+
+    Raises:
+        DataError: when the scale is out of range.
+    """
     if not 0 < scale <= LARGEST_SCALE:
         raise DataError(f"`scale` (={scale}) must be above 0 and at most {LARGEST_SCALE}")
-    return simulate(World(users=max(1, round(scale * World.users)), seed=seed), folder)
+    users = max(1, round(scale * world.users))
+    return simulate(replace(world, users=users, seed=seed), folder)
 
 
 SIMULATED = Known(
@@ -201,5 +222,5 @@ SIMULATED = Known(
     about="20,000 users whose interests depend on their attributes to a stated degree; the true "
     "click probabilities are known",
     schema=lambda: schema(World()),
-    simulate=_simulate_scaled,
+    simulate=lambda folder, scale, seed: simulate_scaled(World(), folder, scale, seed),
 )

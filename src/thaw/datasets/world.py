@@ -7,17 +7,24 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
-from numpy.typing import NDArray
 
+from thaw.datasets.effects import (
+    AttributeEffect,
+    ContextEffect,
+    Floats,
+    Ints,
+    feature_vectors,
+    standardised,
+    with_missing,
+    zipf,
+)
 from thaw.errors import DataError
-
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
 
 POSITIONS = 10
 CATEGORY_SHARE, BRAND_SHARE = 0.5, 0.3  # of an item vector's variance; the rest is its own
-INTERACTION_SHARE = 0.3  # of what attributes determine, by pairs of them
-POSITION_SHARE = 0.8  # of the context's variance; the rest is the hour
+MORE_FEATURES_SHARE = 0.15  # of it by more features, where there are any
+POSITION_SHARE = 0.8  # of the variance of position and hour; the rest is the hour
+MORE_CONTEXT_SHARE = 0.5  # of the context's variance by more fields, where there are any
 
 _EVENING = np.cos(2 * np.pi * (np.arange(24) - 20) / 24)
 HOUR_SHARES: Floats = (1 + 0.8 * _EVENING) / 24
@@ -47,8 +54,16 @@ _REAL = {
     "conversion_rate": (0.001, 0.5),
     "popularity_skew": (0, 1),
     "missing_share": (0, 0.9),
+    "fading": (0, 3),
 }
-_TAKEN = ("user_id",)
+_TAKEN = {
+    "attributes": ("user_id",),
+    "more_context": (
+        "user_id", "item_id", "time", "position", "hour", "click", "conversion", "p_best",
+        "p_attributes",
+    ),
+    "more_features": ("item_id", "category", "brand", "price"),
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -76,7 +91,7 @@ class World:
         rate_determined: The share of the overall rate's variance, in [0, 1], that attributes
             determine.
         quality_spread: How much items differ for everybody.
-        context_spread: How much position and hour decide.
+        context_spread: How much position, hour and more context decide.
         drift: How far interests move from one day to the next, in [0, 1]: the root mean square of
             the step in what attributes leave open, as a share of its standard deviation.
         event_focus: How strongly interest decides which item an event is about; at 0, events
@@ -84,7 +99,12 @@ class World:
         click_rate: The mean click rate of the impressions.
         conversion_rate: The mean conversion rate of the clicks.
         popularity_skew: The exponent, in [0, 1], of Zipf's law by which items are shown.
-        missing_share: The share of attribute values, and of prices, that are missing.
+        missing_share: The share of the values of attributes, prices and more features that are
+            missing.
+        more_context: Context fields beside position and hour, as (column, number of values).
+        more_features: Item features beside category, brand and price, in the same form.
+        fading: How fast fields lose in weight, from 0: of the attributes, of more context and of
+            more features, the k-th's effect is that of the first by k^-fading.
         seed: The seed of everything.
 
     Raises:
@@ -118,10 +138,17 @@ class World:
     conversion_rate: float = 0.1
     popularity_skew: float = 0.7
     missing_share: float = 0.03
+    more_context: tuple[tuple[str, int], ...] = ()
+    more_features: tuple[tuple[str, int], ...] = ()
+    fading: float = 0.0
     seed: int = 0
 
     def __post_init__(self) -> None:
-        faults = self._range_faults() + self._attribute_faults()
+        faults = self._range_faults()
+        for name in _TAKEN:
+            faults += self._field_faults(name)
+        if not self.attributes:
+            faults.append("`attributes` (=()) must name at least one")
         if not faults and self.items < 2 * self.interests:
             rule = f"must be at least twice `interests` (={self.interests})"
             faults.append(f"`items` (={self.items}) {rule}")
@@ -138,76 +165,15 @@ class World:
                 faults.append(f"`{name}` (={value!r}) must be {kind} from {low} to {high}")
         return faults
 
-    def _attribute_faults(self) -> list[str]:
-        names = sorted(name for name, _ in self.attributes)
-        faults = [f"`attributes` has {a!r} twice" for a, b in pairwise(names) if a == b]
-        faults += [f"`attributes` must not be named {name!r}" for name in names if name in _TAKEN]
-        for name, values in self.attributes:
+    def _field_faults(self, what: str) -> list[str]:
+        fields = getattr(self, what)
+        names = sorted(name for name, _ in fields)
+        faults = [f"`{what}` has {a!r} twice" for a, b in pairwise(names) if a == b]
+        faults += [f"`{what}` must not be named {name!r}" for name in names if name in _TAKEN[what]]
+        for name, values in fields:
             if not 2 <= values <= 10**6:
-                faults.append(f"`attributes`: {name!r} (={values}) must have 2 to 1000000 values")
-        return faults if self.attributes else ["`attributes` (=()) must name at least one"]
-
-
-def standardised(values: Floats, shares: Floats) -> Floats:
-    """The values with mean 0 and variance 1, by column, under a distribution over the rows."""
-    centred: Floats = values - shares @ values
-    return np.asarray(centred / np.sqrt(shares @ centred**2))
-
-
-def zipf(count: int, exponent: float) -> Floats:
-    """Shares that fall with the rank, by Zipf's law."""
-    weights = np.arange(1, count + 1) ** -float(exponent)
-    return np.asarray(weights / weights.sum())
-
-
-@dataclass(frozen=True)
-class AttributeEffect:
-    """One attribute's values and what they do; the first value, 0, is 'missing'.
-
-    Attributes:
-        shares: (values,) float, how frequent each value is.
-        main: (values, interests + 1) float, the effect of each value by itself.
-        factor: (values, interests + 1) float, its factor in the effect of pairs.
-    """
-
-    shares: Floats
-    main: Floats
-    factor: Floats
-
-    @classmethod
-    def draw(cls, values: int, world: World, rng: np.random.Generator) -> "AttributeEffect":
-        """Random effects. Missing is a value of its own: who leaves a field empty differs."""
-        shares = np.append(world.missing_share, (1 - world.missing_share) * zipf(values, 0.5))
-        main, factor = rng.standard_normal((2, values + 1, world.interests + 1))
-        return cls(shares, standardised(main, shares), standardised(factor, shares))
-
-
-def determined(effects: tuple[AttributeEffect, ...], codes: Ints) -> Floats:
-    """What attributes determine of users' interests and rate, with variance 1 in each column.
-
-    With K attributes, main effects m_k, factors a_k and the share s of pairs,
-
-        f = sqrt((1 - s) / K) sum_k m_k + sqrt(s / (K (K - 1) / 2)) sum_{j<k} a_j a_k.
-
-    All m_k and a_k have mean 0 and variance 1 under independent attributes, so that the terms are
-    uncorrelated and the variance is exactly 1.
-
-    Args:
-        effects: one for each attribute.
-        codes: (N, K) int, the users' values.
-
-    Returns:
-        (N, interests + 1) float, the rate last.
-    """
-    count = len(effects)
-    main = sum(effect.main[codes[:, k]] for k, effect in enumerate(effects)) / np.sqrt(count)
-    if count == 1:
-        return np.asarray(main)
-    factors = [effect.factor[codes[:, k]] for k, effect in enumerate(effects)]
-    # sum_{j<k} a_j a_k = ((sum a)^2 - sum a^2) / 2, without a loop over pairs
-    pairs = (sum(factors) ** 2 - sum(factor**2 for factor in factors)) / 2
-    pairs /= np.sqrt(count * (count - 1) / 2)
-    return np.asarray(np.sqrt(1 - INTERACTION_SHARE) * main + np.sqrt(INTERACTION_SHARE) * pairs)
+                faults.append(f"`{what}`: {name!r} (={values}) must have 2 to 1000000 values")
+        return faults
 
 
 @dataclass(frozen=True)
@@ -222,6 +188,7 @@ class Catalog:
         category: (items,) int.
         brand: (items,) int.
         price: (items,) float, NaN where missing.
+        features: (items, more features) int, 0 where missing.
     """
 
     shares: Floats
@@ -230,6 +197,7 @@ class Catalog:
     category: Ints
     brand: Ints
     price: Floats
+    features: Ints
 
     @classmethod
     def draw(cls, world: World, rng: np.random.Generator) -> "Catalog":
@@ -242,8 +210,9 @@ class Catalog:
         level = rng.normal(3, 0.7, world.categories)
         price: Floats = np.exp(level[category] + rng.normal(0, 0.5, count)).round(2)
         price[rng.random(count) < world.missing_share] = np.nan
-        vectors = _whitened(_clustered(world, category, brand, rng), shares)
-        return cls(shares, vectors, quality, category, brand, price)
+        features = _draw_features(world, rng)
+        vectors = _whitened(_clustered(world, category, brand, features, rng), shares)
+        return cls(shares, vectors, quality, category, brand, price, features)
 
     def draw_items(self, count: int, rng: np.random.Generator) -> Ints:
         """Items as they are shown, by their shares."""
@@ -251,11 +220,26 @@ class Catalog:
         return np.searchsorted(bounds[:-1], rng.random(count), side="right")
 
 
-def _clustered(world: World, category: Ints, brand: Ints, rng: np.random.Generator) -> Floats:
+def _draw_features(world: World, rng: np.random.Generator) -> Ints:
+    codes = np.zeros((world.items, len(world.more_features)), dtype=np.int64)
+    for k, (_, values) in enumerate(world.more_features):
+        codes[:, k] = rng.choice(
+            values + 1, world.items, p=with_missing(values, world.missing_share)
+        )
+    return codes
+
+
+def _clustered(
+    world: World, category: Ints, brand: Ints, features: Ints, rng: np.random.Generator
+) -> Floats:
     by_category = rng.standard_normal((world.categories, world.interests))[category]
     by_brand = rng.standard_normal((world.brands, world.interests))[brand]
     own = rng.standard_normal((len(category), world.interests))
     own_share = 1 - CATEGORY_SHARE - BRAND_SHARE
+    if world.more_features:
+        more = feature_vectors(world.more_features, features, world.interests, world.fading, rng)
+        share = MORE_FEATURES_SHARE / own_share
+        own = np.sqrt(share) * more + np.sqrt(1 - share) * own
     return np.asarray(
         np.sqrt(CATEGORY_SHARE) * by_category
         + np.sqrt(BRAND_SHARE) * by_brand
@@ -272,11 +256,12 @@ def _whitened(vectors: Floats, shares: Floats) -> Floats:
 
 
 def context_effects(world: World) -> Floats:
-    """(positions, hours) float, what the context adds to the log-odds: top and evening are best."""
+    """(positions, hours) float, what they add to the log-odds: top and evening are best."""
     position = standardised(-np.log(np.arange(1, POSITIONS + 1)), np.full(POSITIONS, 1 / POSITIONS))
     hour = standardised(_EVENING, HOUR_SHARES)
     both = np.sqrt(POSITION_SHARE) * position[:, None] + np.sqrt(1 - POSITION_SHARE) * hour
-    return np.asarray(world.context_spread * both)
+    share = 1 - MORE_CONTEXT_SHARE if world.more_context else 1
+    return np.asarray(world.context_spread * np.sqrt(share) * both)
 
 
 @dataclass(frozen=True)
@@ -287,6 +272,7 @@ class Truth:
         effects: one for each attribute.
         catalog: the items.
         context: (positions, hours) float, see `context_effects`.
+        more_context: one for each further context field.
         intercept: of a click's log-odds.
         conversion_intercept: of a conversion's log-odds, given the click.
     """
@@ -294,6 +280,7 @@ class Truth:
     effects: tuple[AttributeEffect, ...]
     catalog: Catalog
     context: Floats
+    more_context: tuple[ContextEffect, ...]
     intercept: float = 0.0
     conversion_intercept: float = 0.0
 
@@ -301,5 +288,12 @@ class Truth:
     def draw(cls, world: World) -> "Truth":
         """Random effects and items, the intercepts not yet set."""
         rng = np.random.default_rng(np.random.SeedSequence(world.seed, spawn_key=(0,)))
-        effects = [AttributeEffect.draw(values, world, rng) for _, values in world.attributes]
-        return cls(tuple(effects), Catalog.draw(world, rng), context_effects(world))
+        columns = world.interests + 1
+        effects = [
+            AttributeEffect.draw(values, world.missing_share, columns, rng)
+            for _, values in world.attributes
+        ]
+        catalog = Catalog.draw(world, rng)
+        spread = world.context_spread * float(np.sqrt(MORE_CONTEXT_SHARE))
+        more = ContextEffect.draw_all(world.more_context, spread, world.fading, rng)
+        return cls(tuple(effects), catalog, context_effects(world), more)

@@ -10,9 +10,11 @@ from thaw.data import Dataset
 from thaw.errors import MethodError
 from thaw.experiments.comparison import Comparison
 from thaw.experiments.lines import Trained, lines
+from thaw.experiments.measures import measured_names, with_conditionals
 from thaw.experiments.references import AttributesOnly, Reference
 from thaw.experiments.study import ProgressFactory, Study
 from thaw.methods import Method, method
+from thaw.model import check_buildable
 from thaw.options import Training
 from thaw.predicting import Predictions
 from thaw.progress import Quiet
@@ -43,7 +45,8 @@ def compare(
         progress: makes what shows a run's progress.
 
     Raises:
-        MethodError: for an unknown method, a name that stands for two, or no seeds.
+        MethodError: for an unknown method or one that can't be built for the dataset, a name that
+            stands for two, or no seeds.
         TrainingError: when a run fails, or `out` holds runs of another comparison.
     """
     dataset = dataset if isinstance(dataset, Dataset) else Dataset.open(dataset)
@@ -54,6 +57,8 @@ def compare(
     first = training or Training()
     if seeds < 1:
         raise MethodError(f"seeds (={seeds}) must be 1 or more")
+    for each in chosen:
+        check_buildable(each, dataset, first)
     options = tuple(dataclasses.replace(first, seed=first.seed + k) for k in range(seeds))
     show = progress or (lambda name, seed: Quiet())
     study = Study(dataset, Path(out), options, show)
@@ -62,7 +67,7 @@ def compare(
     trained += [study.ceiling(each) for each in chosen if _is_base(each) and dataset.has_ceiling]
     trained += [study.reference(each) for each in references]
     trained += _given_references(dataset)
-    tasks = tuple(task.name for task in dataset.schema.tasks)
+    tasks = measured_names(dataset.schema.tasks)
     return Comparison(
         dataset=dataset.schema.name,
         rule=dataset.schema.new_users.rule,
@@ -101,9 +106,11 @@ def _given_references(dataset: Dataset) -> list[Trained]:
     for index, name in enumerate(dataset.schema.impressions.references):
         scores = np.asarray(test.references[:, index])
         there = ~np.isnan(scores)
-        every_task = np.repeat(scores[there, None], test.labels.shape[1], axis=1)
-        found = Predictions(
-            test.user[there], dataset.is_new("test")[there], test.labels[there], every_task
-        )
+        labels, is_new = test.labels[there], dataset.is_new("test")[there]
+        blank = Predictions(test.user[there], is_new, labels, np.ones(labels.shape))
+        found = with_conditionals(blank, dataset.schema.tasks)
+        # A score stands for each task as it is; its quotient with itself would say nothing.
+        every_task = np.repeat(scores[there, None], found.labels.shape[1], axis=1)
+        found = dataclasses.replace(found, probabilities=every_task)
         result.append(Trained(name, None, "reference", (found,), ()))
     return result

@@ -114,7 +114,8 @@ class Comparison:
         dataset: the data set's name.
         rule: the rule for new users, as in the schema.
         seeds: the seeds of the runs.
-        tasks: the tasks' names.
+        tasks: the names of what is measured: the tasks, then those that are given another, given
+            it.
         lines: the methods, bases first, then ceilings and references.
         training: how all methods were trained.
     """

@@ -41,7 +41,7 @@ class Trained:
         key = task, name, metric
         if key not in self._resampled:
             first = self.predictions[0]
-            rows = segment(first, name)
+            rows = segment(first, name, task)
             scores = np.stack([each.probabilities[rows, task] for each in self.predictions])
             self._resampled[key] = resample_users(
                 first.labels[rows, task], scores, first.user[rows], metric

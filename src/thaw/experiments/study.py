@@ -13,6 +13,7 @@ from thaw.data import Dataset
 from thaw.experiments.comparison import CEILING
 from thaw.experiments.foretold import Foretold, foretold
 from thaw.experiments.lines import Trained
+from thaw.experiments.measures import with_conditionals
 from thaw.experiments.references import Reference
 from thaw.methods import Method
 from thaw.options import Training
@@ -110,12 +111,13 @@ class Study:
             np.save(aside, ask())
             aside.rename(kept)
         table = self.dataset.splits["test"]
-        return Predictions(
+        found = Predictions(
             np.asarray(table.user),
             self.dataset.is_new("test"),
             np.asarray(table.labels),
             np.load(kept),
         )
+        return with_conditionals(found, self.dataset.schema.tasks)
 
     @cached_property
     def _dataset_tag(self) -> str:

@@ -67,6 +67,10 @@ METHODS = {
     "mail-din": Method("mail-din", "din", MAIL()),
     "dmr": Method("dmr", "dmr"),
     "mail-dmr": Method("mail-dmr", "dmr", MAIL()),
+    "esmm": Method("esmm", "esmm"),
+    "mail-esmm": Method("mail-esmm", "esmm", MAIL()),
+    "esmm-dmr": Method("esmm-dmr", "esmm-dmr"),
+    "mail-esmm-dmr": Method("mail-esmm-dmr", "esmm-dmr", MAIL()),
 }
 
 

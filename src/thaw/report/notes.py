@@ -3,7 +3,7 @@
 import math
 
 from thaw.experiments.comparison import SIGNIFICANT, Comparison, Line
-from thaw.experiments.measures import Measures
+from thaw.experiments.measures import Measures, conditional_name
 from thaw.experiments.references import ATTRIBUTES_ONLY
 from thaw.report.formats import DASH, count, p_phrase, percent
 from thaw.report.rows import METRICS, bases, ceiling_of, challengers, figure
@@ -22,7 +22,7 @@ SIMULATED = {
     "p_attributes": "the best reachable for clicks from attributes alone",
     "p_best": "the best reachable for clicks by who knows the true interests",
 }
-"""What the references of the simulated world are."""
+"""What the references of the simulated worlds are."""
 
 OWN = {
     ATTRIBUTES_ONLY: "boosted trees without behavior: what attributes allow",
@@ -98,6 +98,7 @@ def legend(comparison: Comparison) -> list[tuple[str, str]]:
         ("new users", f"{rule} (rule {comparison.rule!r})"),
         ("seed" if is_single else "seeds", ", ".join(map(str, comparison.seeds))),
         ("±", _over_users() if is_single else _over_seeds(len(comparison.seeds))),
+        *_conditionals(comparison),
         *_bases(comparison),
         ("RI %", "improvement over the base in percent of the base's value (Eq. 18)"),
         ("p", _test(is_single)),
@@ -152,6 +153,20 @@ def _bases(comparison: Comparison) -> list[tuple[str, str]]:
     return [("base", "; ".join(["each method's own ranker alone", *told]))]
 
 
+def _conditionals(comparison: Comparison) -> list[tuple[str, str]]:
+    """What is measured on another task's rows alone."""
+    pairs = [(task, given) for task in comparison.tasks for given in comparison.tasks]
+    return [
+        (
+            conditional_name(task, given),
+            f"the probability of {task} over that of {given}, at most 1, on the impressions whose "
+            f"label {given} is 1; {task} itself counts all impressions",
+        )
+        for task, given in pairs
+        if conditional_name(task, given) in comparison.tasks
+    ]
+
+
 def _gap(comparison: Comparison) -> list[tuple[str, str]]:
     if not any(ceiling_of(comparison, base) for base in bases(comparison)):
         return [("gap closed", f"not known: rule {comparison.rule!r} leaves no ceiling")]
@@ -163,7 +178,7 @@ def _references(comparison: Comparison) -> list[tuple[str, str]]:
     names = [line.name for line in comparison.lines if line.kind == "reference"]
     if not names:
         return []
-    known = OWN | (SIMULATED if comparison.dataset == "simulated" else {})
+    known = OWN | (SIMULATED if comparison.dataset in ("simulated", "industrial") else {})
     told = [(name, f"reference: {known[name]}") for name in names if name in known]
     others = [name for name in names if name not in known]
     if others:

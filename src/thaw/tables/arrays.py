@@ -14,9 +14,10 @@ from ibis.expr import types as ir
 
 from thaw.schema import Schema
 from thaw.tables.rules import SPLITS
-from thaw.tables.vocabularies import ACTION, categorical, dense, encode
+from thaw.tables.vocabularies import ACTION, Coding, categorical, dense, encode
 
 ROWS_AT_A_TIME = 100_000
+FIELDS_AT_A_TIME = 16  # as many vocabularies are in memory at once
 
 
 @dataclass(frozen=True)
@@ -95,7 +96,7 @@ def write_events(con: Any, schema: Schema, folder: Path, times: Path) -> None:
     rows, columns = _encoded(con, schema, "events", con.table("events"), schema.events.fields, None)
     sources = columns[0].sources
     if schema.events.action is not None:
-        rows = encode(con, rows.action, rows, ACTION, "action_code")
+        rows = encode(con, rows, [Coding("action", ACTION, "action_code")])
         sources = (*sources, "action_code")
     users = con.table("users").count().to_pyarrow().as_py()
     counts = np.zeros(users + 1, np.int64)
@@ -172,11 +173,16 @@ def load(path: Path) -> np.ndarray:
 def _encoded(
     con: Any, schema: Schema, table: str, rows: ir.Table, fields: Any, key: str | None
 ) -> tuple[ir.Table, list[Column]]:
-    """Add codes for the categorical fields; return also the two arrays that hold the fields."""
+    """Put codes for the categorical fields; return also the two arrays that hold the fields."""
+    codings = []
     for field in categorical(fields):
         is_key = key is not None and field.name == getattr(schema, table).key
-        value = rows[key if is_key and key else f"field_{field.name}"]
-        rows = encode(con, value, rows, schema.vocabulary(table, field), f"code_{field.name}")
+        source = key if is_key and key else f"field_{field.name}"
+        codings.append(Coding(source, schema.vocabulary(table, field), f"code_{field.name}"))
+    for start in range(0, len(codings), FIELDS_AT_A_TIME):
+        if start > 0:  # so many look-ups nested are deeper than SQL can be written
+            rows = con.create_table(f"encoded_{table}_{start}", rows, overwrite=True)
+        rows = encode(con, rows, codings[start : start + FIELDS_AT_A_TIME])
     codes = tuple(f"code_{field.name}" for field in categorical(fields))
     numbers = tuple(f"field_{field.name}" for field in dense(fields))
     return rows, [Column("codes", codes, np.int32), Column("dense", numbers, np.float32)]

@@ -208,6 +208,18 @@ def _checked(con: Any, schema: Schema, name: str, rows: ir.Table) -> ir.Table:
             + "' is no split; use train, validation or test"
         )
         rows = reject(rows, ~known, text)
+    return _nested(schema, rows) if name == "impressions" else rows
+
+
+def _nested(schema: Schema, rows: ir.Table) -> ir.Table:
+    """Mark rows with a task's label and without the one that it is given."""
+    labels = {task.name: task.label for task in schema.tasks}
+    for task in schema.tasks:
+        if task.given is not None:
+            is_alone = (rows[f"label_{task.name}"] == 1) & (rows[f"label_{task.given}"] == 0)
+            other = labels[task.given]
+            text = f"{task.label}: '1' where {other} is '0'; the task is given {task.given!r}"
+            rows = reject(rows, is_alone.fill_null(False), ibis.literal(text))
     return rows
 
 

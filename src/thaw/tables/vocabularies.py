@@ -1,7 +1,7 @@
 """Vocabularies: which values of a categorical field have an id, learned from training rows only."""
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
 
 import ibis
 from ibis import _
@@ -49,13 +49,32 @@ def count(con: Any, schema: Schema) -> list[str]:
     return list(uses)
 
 
-def encode(con: Any, value: ir.StringValue, rows: ir.Table, name: str, target: str) -> ir.Table:
-    """Add a field's codes to rows as the column 'target'."""
-    codes = con.table(f"vocabulary {name}").select(_value="value", _code="code")
-    joined = rows.mutate(_text=value).left_join(codes, _._text == codes._value)
-    known = ibis.coalesce(joined._code, ibis.literal(UNKNOWN, "int32"))
-    code = ibis.ifelse(joined._text.isnull(), ibis.literal(MISSING, "int32"), known)
-    return joined.mutate(**{target: code.cast("int32")}).drop("_text", "_value", "_code")
+class Coding(NamedTuple):
+    """A column of texts, the vocabulary that it is looked up in, and what its codes are called."""
+
+    source: str
+    vocabulary: str
+    target: str
+
+
+def encode(con: Any, rows: ir.Table, codings: Sequence[Coding]) -> ir.Table:
+    """Replace columns of texts by their codes.
+
+    It is one query: a query for each would name all columns again, and nest.
+    """
+    joined = rows
+    for k, coding in enumerate(codings):
+        vocabulary = con.table(f"vocabulary {coding.vocabulary}")
+        codes = vocabulary.select(**{f"_value{k}": "value", f"_code{k}": "code"})
+        joined = joined.left_join(codes, [(coding.source, f"_value{k}")])
+    found = {}
+    for k, coding in enumerate(codings):
+        known = ibis.coalesce(joined[f"_code{k}"], ibis.literal(UNKNOWN, "int32"))
+        is_missing = joined[coding.source].isnull()
+        code = ibis.ifelse(is_missing, ibis.literal(MISSING, "int32"), known)
+        found[coding.target] = code.cast("int32")
+    sources = {coding.source for coding in codings}
+    return joined.select(*(name for name in rows.columns if name not in sources), **found)
 
 
 def _seen(con: Any, column: str) -> ir.Table:
