@@ -22,9 +22,12 @@ LIMITS_NOTE = (
 )
 
 EPOCHS_NOTE = (
-    "Test AUC after each epoch, the mean over those seeds that trained so long. It shows when a "
-    "method leads; which epoch is kept, validation alone decides: *, where most seeds kept it."
+    "Test AUC after so many epochs, the mean over seeds that trained so long. It shows when a "
+    "method leads. kept: after the epoch that validation alone chose, each seed its own."
 )
+
+SHOWN_EPOCHS = (1, 2, 3, 5, 8, 12, 20, 30, 50, 100)
+"""So many as a terminal is wide enough for."""
 
 PAPER_NOTE = "1 and 2 mark the best and the second best of a column."
 
@@ -84,12 +87,13 @@ def epochs_tables(comparison: Comparison) -> list[TextTable]:
     if not found:
         return []
     last = max(run.epochs for line in found for run in line.runs)
-    columns = ("method", *(str(k + 1) for k in range(last)))
+    epochs = [epoch for epoch in SHOWN_EPOCHS if epoch <= last]
+    columns = ("method", *map(str, epochs), "kept")
     return [
         TextTable(
             f"AUC of {segment} users by epoch",
             columns,
-            tuple((line.name, *_by_epoch(line, place, last)) for line in found),
+            tuple((line.name, *_by_epoch(line, place, epochs)) for line in found),
             EPOCHS_NOTE,
         )
         for place, segment in enumerate(SEGMENTS)
@@ -102,15 +106,12 @@ def _has_curve(line: Line) -> bool:
     )
 
 
-def _by_epoch(line: Line, place: int, last: int) -> list[str]:
-    kept = [run.best_epoch for run in line.runs]
-    usual = max(kept, key=kept.count)
-    texts = []
-    for epoch in range(last):
-        values = [run.test_auc[epoch][place] for run in line.runs if len(run.test_auc) > epoch]
-        text = fixed(float(np.mean(values))) if values else ""
-        texts.append(f"{text}*" if epoch == usual else text)
-    return texts
+def _by_epoch(line: Line, place: int, epochs: list[int]) -> list[str]:
+    """After each of the epochs, and after the kept one."""
+    curves = [[pair[place] for pair in run.test_auc] for run in line.runs]
+    kept = [curve[run.best_epoch] for curve, run in zip(curves, line.runs, strict=True)]
+    after = [[curve[epoch - 1] for curve in curves if len(curve) >= epoch] for epoch in epochs]
+    return [fixed(float(np.mean(values))) if values else "" for values in (*after, kept)]
 
 
 def paper_table(comparison: Comparison, table: PaperTable, task: str) -> TextTable:
