@@ -74,7 +74,8 @@ ATTRIBUTES = (
 class Sizes:
     """How many there are of what; the published sizes, or those times a scale.
 
-    Everything shrinks alike, so that an ad keeps its impressions and a brand its events.
+    Everything shrinks alike, so that an ad keeps its impressions and a brand its events. Brands and
+    categories are drawn by popularity: of the rarest brands, many come to have no ad.
     """
 
     users: int = 1_141_729
