@@ -1,5 +1,6 @@
 """Small towers, models and batches for the tests of towers and of training."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,8 +16,10 @@ from thaw.methods import MAIL, Method
 from thaw.model import Model, build
 from thaw.nn.inputs import Behavior, Inputs, InputShape
 from thaw.options import Training
+from thaw.progress import Quiet
 from thaw.rankers import BaseDNN
 from thaw.run import restore
+from thaw.schema import Schema
 from thaw.training import Trainer
 
 torch.set_num_threads(1)  # models are so small that threads cost more than they bring
@@ -142,3 +145,37 @@ def end_of(folder: Path, dataset: Dataset, what: Method, options: Training) -> d
 def train_at(dataset: str, out: str, what: Method, options: Training) -> None:
     """Train, or go on; what a process does that will be killed."""
     thaw.train(Dataset.open(dataset), what, options, out=out, resume=True)
+
+
+class Watching(Quiet):
+    """Does something after a step, or after an epoch, of that number."""
+
+    def __init__(self, action=lambda: None, *, at_step=None, at_epoch=None):
+        self.action, self.at_step, self.at_epoch, self.steps = action, at_step, at_epoch, []
+
+    def step(self, step, rows, losses):
+        self.steps.append(step)
+        if step == self.at_step:
+            self.action()
+
+    def finish_epoch(self, epoch, facts, *, is_best):
+        if epoch == self.at_epoch:
+            self.action()
+
+
+def assert_same_end(folder, dataset, finished):
+    found = end_of(folder, dataset, mail(), TRAINING)
+    assert [name for name in found if found[name] != finished[1][name]] == []
+
+
+def contents(dataset: Dataset, *, arrays: bool = False) -> dict[str, bytes]:
+    """Every file's bytes; of the arrays only, where the schemas name different files."""
+    files = [path for path in dataset.path.rglob("*") if path.is_file()]
+    found = {str(path.relative_to(dataset.path)): path.read_bytes() for path in files}
+    return {name: data for name, data in found.items() if not arrays or name != "manifest.json"}
+
+
+def with_files(schema: Schema, files: Mapping[str, str], **csv_options: object) -> Schema:
+    parts = schema.model_dump()
+    own = {name: parts[name] | {"files": file, "csv": csv_options} for name, file in files.items()}
+    return Schema.model_validate(parts | own)

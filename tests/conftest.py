@@ -1,10 +1,12 @@
 """Tiny tables that every test may use: 60 users, 40 items, a few hundred impressions and events."""
 
 import random
+from pathlib import Path
 
 import pytest
 
 import thaw
+from builders import TRAINING, end_of, mail
 from thaw.data import Dataset
 from thaw.schema import (
     Events,
@@ -101,3 +103,13 @@ def schema() -> Schema:
 def dataset(schema: Schema, tables: Tables, tmp_path_factory: pytest.TempPathFactory) -> Dataset:
     """The raw tables, prepared."""
     return thaw.prepare(schema, tables, out=tmp_path_factory.mktemp("prepared") / "tiny")
+
+
+@pytest.fixture(scope="session")
+def finished(
+    dataset: Dataset, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, dict[str, object]]:
+    """An uninterrupted run of MAIL on the small ranker: its folder and how it ended."""
+    folder = tmp_path_factory.mktemp("runs") / "uninterrupted"
+    thaw.train(dataset, mail(), TRAINING, out=folder)
+    return folder, end_of(folder, dataset, mail(), TRAINING)

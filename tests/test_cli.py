@@ -181,6 +181,34 @@ def test_datasets_says_where_from_and_what_is_allowed() -> None:
     assert "no redistribution" in thaw_("datasets")
 
 
+def test_simulate_writes_the_files_of_a_named_data_set(tmp_path: Path) -> None:
+    text = thaw_("simulate", "alimama", "--scale", 0.0001, "--seed", 3, "--out", tmp_path / "ads")
+    assert all(f"{name}.csv" in text for name in ("raw_sample", "ad_feature", "behavior_log"))
+    assert "--scale 0.0001 --seed 3" in (tmp_path / "ads/SIMULATED.txt").read_text()
+
+
+def test_simulate_scales_the_users_of_the_simulated_world(tmp_path: Path) -> None:
+    thaw_("simulate", "simulated", "--scale", 0.003, "--seed", 7, "--out", tmp_path / "world")
+    world = json.loads((tmp_path / "world/world.json").read_text())
+    assert (world["users"], world["seed"]) == (60, 7)
+    with pytest.raises(thaw.DataError, match=r"`scale` \(=0.0\) must be above 0 and at most"):
+        thaw_("simulate", "simulated", "--scale", 0, "--out", tmp_path / "none")
+
+
+def test_simulate_knows_what_can_be_simulated(tmp_path: Path) -> None:
+    thaw_("simulate", "movielens-1m", "--out", tmp_path / "out", code=2)
+    thaw_("simulate", "alimama", code=2)
+    assert "thaw simulate alimama --out DIR" in thaw_("datasets")
+
+
+def test_compare_goes_on_with_simulated_files_under_their_own_name(tmp_path: Path) -> None:
+    thaw_("simulate", "alimama", "--scale", 0.0001, "--out", tmp_path / "ads")
+    call = ["compare", "alimama", "--data", tmp_path / "ads", "--methods", "base-dnn"]
+    call += ["--seeds", 1, "--out", tmp_path / "out", *SHORT, "--no-report"]
+    assert thaw_(*call) == thaw_(*call)
+    assert Dataset.open(tmp_path / "out/dataset").schema.name == "alimama-simulated"
+
+
 def test_an_error_is_one_line_and_exit_code_1(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -196,7 +224,7 @@ def test_a_wrong_call_is_exit_code_2() -> None:
     thaw_("compare", "x", "--seeds", 0, code=2)
 
 
-@pytest.mark.parametrize("command", ["prepare", "train", "evaluate", "compare", "demo"])
+@pytest.mark.parametrize("command", ["prepare", "train", "evaluate", "compare", "demo", "simulate"])
 def test_help_teaches(command: str) -> None:
     text = thaw_(command, "--help")
     assert len(text.splitlines()) > 8

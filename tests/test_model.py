@@ -166,7 +166,7 @@ def test_new_users_are_filled_by_equation_8(dataset, model):
 def test_virtual_behavior_is_made_without_dropout_in_training_too(dataset, model):
     batch = batch_of(dataset, "new")
     inputs = model.embed(batch, model.embeddings.look_up(batch))
-    one, other = (model._filled(inputs, model.tower).behavior.values for _ in range(2))
+    one, other = (model.filled(inputs).behavior.values for _ in range(2))
     assert torch.equal(one, other)
     assert model.tower.training
 

@@ -34,6 +34,7 @@ from thaw.datasets.simulated import schema as simulated_schema
 from thaw.errors import DataError, ThawError
 from thaw.experiments.compare import compare
 from thaw.experiments.measures import SEGMENTS, measure, measured_names, with_conditionals
+from thaw.experiments.references import standard_references
 from thaw.experiments.tables import TABLES
 from thaw.methods import METHODS
 from thaw.options import LOSSES, Training
@@ -41,7 +42,6 @@ from thaw.preparation import prepare
 from thaw.printing import show_comparison, show_dataset, show_json, show_run, show_table
 from thaw.progress import Progress, Quiet, TensorBoard, Terminal
 from thaw.recommender import Recommender
-from thaw.report.terminal import print_paper_table
 from thaw.run import has_ended, is_run
 from thaw.tables.rules import SPLITS
 from thaw.training import train
@@ -255,7 +255,7 @@ def compare_command(
 
 @app.command("experiment")
 def experiment_command(
-    name: Annotated[Literal["table-2", "table-3"], typer.Argument(help="A table of the paper.")],
+    name: Annotated[Literal["table-2", "table-3", "defaults"], typer.Argument(help="A table.")],
     what: Annotated[
         str, typer.Argument(help="A prepared dataset, a schema's YAML, or a known data set's name.")
     ],
@@ -279,21 +279,50 @@ def experiment_command(
     with its intervals, tests and ceilings stands the table in the paper's layout.
     """
     folder = comparison_folder(out or Path(f"{Path(what).stem}-{name}"))
-    table = TABLES[name]
-    options = Training(seed=seed, max_epochs=max_epochs, patience=patience, device=device)
+    options = Training(
+        seed=seed, max_epochs=max_epochs, patience=patience, device=device, tests_epochs=True
+    )
     with hint("the same command goes on where it stopped"):
         dataset = dataset_of(what, folder / "dataset", data, new_users, "4GB", 0.01)
+        table = TABLES[name].on(dataset)
         result = compare(
             dataset,
-            table.methods,
+            [*table.methods, *table.beside],
             out=folder / "runs",
             seeds=seeds,
             training=options,
+            references=standard_references(),
             progress=_quiet if quiet else _terminal,
         )
-    show_comparison(result, dataset, folder, report=True, as_json=as_json)
-    if not as_json:
-        print_paper_table(result, table, Console())
+    show_comparison(result, dataset, folder, report=True, as_json=as_json, layout=table)
+
+
+@app.command("simulate")
+def simulate_command(
+    name: Annotated[
+        Literal["simulated", "industrial", "alimama"],
+        typer.Argument(help="A known data set that can be."),
+    ],
+    out: Annotated[Path, typer.Option(help="The folder to make.")],
+    scale: Annotated[
+        float | None,
+        typer.Option(
+            help="Times its size. By default 1 for 'simulated' and 'industrial' (20,000 users), "
+            "and 0.01 for 'alimama' (11,417 users; at 1 it is 20 GB)."
+        ),
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Of everything.")] = 0,
+) -> None:
+    """Write the files of a simulated data set.
+
+    Those of 'alimama' have exactly the form of the public data set's, which may not be passed on.
+    A file beside them says that nothing in them is real.
+    """
+    known = KNOWN[name]
+    assert known.simulate is not None
+    folder = known.simulate(out, known.scale if scale is None else scale, seed)
+    for path in sorted(folder.iterdir()):
+        typer.echo(f"{path.stat().st_size / 1e6:10,.1f} MB  {path}")
 
 
 @app.command("demo")
@@ -355,6 +384,8 @@ def datasets_command(as_json: AsJson = False) -> None:
         typer.echo(f"{each.name}\n  {each.about}")
         if each.source:
             typer.echo(f"  download {each.source}, {each.unpack}\n  licence: {each.licence}")
+        if each.simulate is not None:
+            typer.echo(f"  thaw simulate {each.name} --out DIR writes simulated files of its form")
 
 
 @app.command("inspect")

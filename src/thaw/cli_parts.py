@@ -69,7 +69,7 @@ def dataset_of(
             what, out=prepared, data=data, new_users=new_users, memory=memory, max_rejects=limit
         )
     found = Dataset.open(prepared)
-    if found.schema != declared(what, new_users):
+    if found.schema != declared(what, new_users, data):
         raise DataError(f"{prepared} was prepared by another schema or rule; choose another --out")
     if not note.exists() or json.loads(note.read_text()) != read_now:
         raise DataError(

@@ -11,7 +11,8 @@ from thaw import checkpoint
 from thaw.data import Dataset, Layout
 from thaw.loader import Loader, LoaderOptions
 from thaw.methods import MetaEmb, Method
-from thaw.model import FittedTower, Model, build_for
+from thaw.model import Model, build_for
+from thaw.nn.fitted import Fitted
 from thaw.nn.id_generator import IdGenerator
 from thaw.options import Training
 
@@ -31,7 +32,7 @@ def fit_after(dataset: Dataset, what: Method, options: Training, folder: Path) -
     if isinstance(what.after, MetaEmb):
         _learn_ids(model, loader, what.after, options.seed)
     else:
-        assert isinstance(model.tower, FittedTower)
+        assert isinstance(model.tower, Fitted)
         model.tower.fit(*_old_users(model, loader))
     checkpoint.write(folder, "model", model.state_dict(), facts)
 

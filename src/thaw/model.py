@@ -11,7 +11,7 @@ from thaw.batch import Batch
 from thaw.data import Dataset, Layout
 from thaw.methods import Method
 from thaw.nn.embeddings import Embeddings
-from thaw.nn.fitted import LinearAutoencoder, MeanBehavior, NearestBehavior
+from thaw.nn.fitted import Fitted
 from thaw.nn.id_generator import IdGenerator
 from thaw.nn.inputs import Inputs, InputShape, by_row
 from thaw.nn.linear_map import LinearMap
@@ -19,8 +19,7 @@ from thaw.nn.zero_shot import ZeroShotLosses, ZeroShotTower
 from thaw.options import Training
 from thaw.rankers import Output
 
-FittedTower = MeanBehavior | NearestBehavior | LinearAutoencoder
-Tower = ZeroShotTower | LinearMap | FittedTower | IdGenerator
+Tower = ZeroShotTower | LinearMap | IdGenerator | Fitted
 
 
 class Model(nn.Module):
@@ -79,13 +78,16 @@ class Model(nn.Module):
 
     def rank(self, inputs: Inputs) -> Output:
         """Return the ranker's output, new users filled by the tower (lines 10 to 13)."""
-        if self.tower is not None and (self.fills_in_training or not self.training):
-            inputs = self._filled(inputs, self.tower)
+        if self.fills_in_training or not self.training:
+            inputs = self.filled(inputs)
         output: Output = self.ranker(inputs)
         return output
 
-    def _filled(self, inputs: Inputs, tower: Tower) -> Inputs:
+    def filled(self, inputs: Inputs) -> Inputs:
         """Give new users their virtual behavior (Eqs. 8-10), the same in training and serving."""
+        tower = self.tower
+        if tower is None:
+            return inputs
         attributes = self._seen(inputs)[inputs.num_old :]
         if len(attributes) == 0:
             return inputs

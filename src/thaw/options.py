@@ -32,6 +32,8 @@ class Training:
         checkpoint_seconds: time between checkpoints.
         device: 'cpu', 'cuda', or 'auto' for a GPU where there is one.
         explodes_at: training stops when a loss is above this.
+        tests_epochs: whether every epoch's AUC is measured on the test split as well. It is for
+            curves alone: nothing is decided by it.
 
     Raises:
         TrainingError: with all faults at once.
@@ -48,6 +50,7 @@ class Training:
     checkpoint_seconds: float = 120.0
     device: str = "auto"
     explodes_at: float = 1e6
+    tests_epochs: bool = False
 
     def __post_init__(self) -> None:
         faults = [*self._kind_faults()] or [*self._range_faults()]
@@ -64,6 +67,8 @@ class Training:
                 yield f"{field.name} (={value!r}) must be a whole number"
             if kind is str and not isinstance(value, str):
                 yield f"{field.name} (={value!r}) must be a text"
+            if kind is bool and not isinstance(value, bool):
+                yield f"{field.name} (={value!r}) must be true or false"
 
     def _range_faults(self) -> Iterator[str]:
         for name, least in LEAST.items():

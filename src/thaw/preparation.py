@@ -76,19 +76,22 @@ def prepare(
     return Dataset.open(target)
 
 
-def declared(schema: Schema | str | Path, new_users: str | None = None) -> Schema:
+def declared(
+    schema: Schema | str | Path, new_users: str | None = None, data: str | Path | None = None
+) -> Schema:
     """Return a schema, given itself, the path of its YAML, or the name of a known data set.
 
     Args:
         schema: the schema, its path or its name.
         new_users: another rule for who is new.
+        data: the folder with a known data set's files; simulated ones are called so.
 
     Raises:
         SchemaError: when the YAML has faults, or there is no such rule.
     """
     if not isinstance(schema, Schema):
         name = str(schema)
-        schema = KNOWN[name].schema() if name in KNOWN else Schema.read(schema)
+        schema = KNOWN[name].schema_of(data) if name in KNOWN else Schema.read(schema)
     return schema if new_users is None else schema.with_new_users(new_users)
 
 
@@ -117,7 +120,7 @@ def _inputs(
     tables: Mapping[str, object] | None,
     data: str | Path | None,
 ) -> Inputs:
-    found = declared(schema, new_users)
+    found = declared(schema, new_users, data)
     if isinstance(schema, Schema):
         return Inputs(found, Path(data or "."), tables)
     if str(schema) in KNOWN:

@@ -14,6 +14,8 @@ from rich.table import Table
 
 from thaw.data import Dataset
 from thaw.experiments.comparison import Comparison
+from thaw.experiments.results import write_results
+from thaw.experiments.tables import PaperTable
 from thaw.recommender import Recommender
 from thaw.report.facts import data_facts
 from thaw.report.html import write_html
@@ -23,18 +25,26 @@ from thaw.run import has_ended
 
 
 def show_comparison(
-    result: Comparison, dataset: Dataset, folder: Path, *, report: bool, as_json: bool
+    result: Comparison,
+    dataset: Dataset,
+    folder: Path,
+    *,
+    report: bool,
+    as_json: bool,
+    layout: PaperTable | None = None,
 ) -> None:
-    """Print a comparison, and leave it in a folder as JSON and as a report."""
+    """Print a comparison, and leave it in a folder: as JSON, as Parquet, and as a report."""
     plain = comparison_json(result)
     (folder / "comparison.json").write_text(json.dumps(plain, indent=1))
+    write_results(result, folder / "results.parquet")
     if as_json:
         show_json(plain)
     else:
-        print_comparison(result, Console())
+        print_comparison(result, Console(), layout)
     if report:
         command = " ".join(["thaw", *sys.argv[1:]])
-        write_html(result, folder / "report.html", facts=data_facts(dataset), command=command)
+        path, facts = folder / "report.html", data_facts(dataset)
+        write_html(result, path, facts=facts, command=command, layout=layout)
         typer.echo(f"report: {folder / 'report.html'}", err=as_json)
 
 

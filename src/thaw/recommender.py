@@ -19,7 +19,7 @@ from thaw.batch import Assembler, Rows
 from thaw.data import Dataset, Entities, Events, Layout, Moments, Vocabularies, moments
 from thaw.errors import DataError, TrainingError
 from thaw.methods import MAIL, Method
-from thaw.methods.fitted import AFTER
+from thaw.methods.fitted import AFTER, After
 from thaw.model import Model, build
 from thaw.nn.id_generator import IdGenerator
 from thaw.predicting import Predictions, device_of, predict
@@ -70,6 +70,7 @@ class Recommender:
         *,
         dataset: Dataset | None = None,
         ranker: RankerFactory | None = None,
+        after: After | None = None,
         device: str = "cpu",
     ) -> Self:
         """Load a run's best model.
@@ -79,10 +80,11 @@ class Recommender:
             dataset: where known users are looked up; by default the one that it was trained on,
                 if it is still where it was.
             ranker: what builds the ranker, for one of your own.
+            after: what gave new users behavior, for one of your own.
             device: where it answers: 'cpu', 'cuda', or 'auto' for a GPU where there is one.
 
         Raises:
-            TrainingError: when there is no model, or its ranker is not known.
+            TrainingError: when there is no model, or a part of your own is not given.
             DataError: when `dataset` is another one than it was trained on.
         """
         folder = Path(folder)
@@ -93,7 +95,7 @@ class Recommender:
             raise TrainingError(f"{folder}: no finished epoch yet; resume the run")
         try:
             facts = json.loads((folder / "run.json").read_text())
-            return cls._build(folder, facts, *found, dataset, ranker, device)
+            return cls._build(folder, facts, *found, dataset, ranker, after, device)
         except (KeyError, ValueError) as error:
             raise TrainingError(f"{folder}: is damaged ({error!r}); train it again") from error
 
@@ -106,6 +108,7 @@ class Recommender:
         best: dict[str, Any],
         dataset: Dataset | None,
         ranker: RankerFactory | None,
+        after: After | None,
         device: str,
     ) -> Self:
         schema = Schema.model_validate(facts["schema"])
@@ -113,7 +116,7 @@ class Recommender:
         layout = Layout.build(schema, vocabularies, moments(facts["dense"]))
         options = facts["training"]
         model = build(
-            _method(facts["method"], ranker),
+            _method(facts["method"], ranker, after),
             layout,
             dim=options["dim"],
             max_events=options["max_events"],
@@ -235,15 +238,17 @@ class Recommender:
         return Layout.build(self.schema, self.vocabularies, self.moments)
 
 
-def _method(facts: Mapping[str, Any], ranker: RankerFactory | None) -> Method:
+def _method(facts: Mapping[str, Any], ranker: RankerFactory | None, after: After | None) -> Method:
     mail = facts["mail"]
     if mail is not None:
         tuples = {name: tuple(value) for name, value in mail.items() if isinstance(value, list)}
         mail = MAIL(**mail | tuples)
-    after = None
-    if facts.get("after"):
+    if facts.get("after") and after is None:
         options = dict(facts["after"])
-        after = AFTER[options.pop("name")](**options)
+        name = options.pop("name")
+        if name not in AFTER:
+            raise TrainingError(f"{name!r} does not ship with thaw; pass it as `after`")
+        after = AFTER[name](**options)
     if ranker is None and facts["ranker"] not in RANKERS:
         raise TrainingError(
             f"the ranker {facts['ranker']!r} does not ship with thaw; pass it as `ranker`"

@@ -154,6 +154,9 @@ class RunFacts:
         rows_per_second: of training.
         losses: [steps, 4] in the order of LOSSES.
         validation_auc: after each epoch.
+        configuration: what was run, as JSON: method, training, versions and data.
+        test_auc: after each epoch the AUC of new and of old users in the test split, the mean over
+            tasks; NaN where `tests_epochs` was off.
     """
 
     seed: int
@@ -163,6 +166,8 @@ class RunFacts:
     rows_per_second: float
     losses: np.ndarray
     validation_auc: tuple[float, ...]
+    configuration: str = "{}"
+    test_auc: tuple[tuple[float, float], ...] = ()
 
 
 def facts_of(folder: Path) -> RunFacts:
@@ -183,6 +188,11 @@ def facts_of(folder: Path) -> RunFacts:
         rows_per_second=facts["rows"] / max(facts["seconds"], 1e-9),
         losses=tensors["losses"].numpy(),
         validation_auc=tuple(epoch["validation_auc"] for epoch in facts["epochs"]),
+        configuration=(folder / "run.json").read_text(),
+        test_auc=tuple(
+            (epoch.get("new_auc", math.nan), epoch.get("old_auc", math.nan))
+            for epoch in facts["epochs"]
+        ),
     )
 
 
@@ -206,8 +216,8 @@ def describe(
     dataset: Dataset, method: Method, options: Training, hides_behavior: bool
 ) -> dict[str, Any]:
     """What a run is, as it is written beside its checkpoints."""
-    facts = dataclasses.asdict(dataclasses.replace(method, ranker="base-dnn"))
-    after = method.after and {"name": type(method.after).__name__, **facts["after"]}
+    facts = dataclasses.asdict(dataclasses.replace(method, ranker="base-dnn", after=None))
+    after = method.after and {"name": type(method.after).__name__, **vars(method.after)}
     return {
         "dataset": str(dataset.path.resolve()),
         "fingerprint": dataset.fingerprint,
@@ -235,7 +245,7 @@ def _version(name: str) -> str:
 PACKAGES = ("thaw", "torch", "numpy")
 
 # What may change when a run is resumed: how long it goes, not what a step does.
-CHANGEABLE = ("max_epochs", "patience", "checkpoint_seconds", "device")
+CHANGEABLE = ("max_epochs", "patience", "checkpoint_seconds", "device", "tests_epochs")
 
 
 def start(folder: Path, facts: dict[str, Any], vocabularies: Path, *, resume: bool) -> None:

@@ -128,6 +128,11 @@ class Users(Table):
     id_attribute: bool = Described(
         True, description="Whether the id itself is an attribute too, as in the paper."
     )
+    complete: bool = Described(
+        False,
+        description="Whether users of the impressions that are not in this table are added to it, "
+        "with their id alone. Otherwise their rows are rejects.",
+    )
 
     @property
     def fields(self) -> tuple[Field, ...]:

@@ -1,5 +1,6 @@
 """Co-training of the two towers (Algorithm 1)."""
 
+import math
 import signal
 import threading
 import time
@@ -85,7 +86,9 @@ def train(
         Trainer(dataset, alone_first, options, folder, hides_behavior).fit(progress or Quiet())
         if what.after is not None:
             fit_after(dataset, what, options, folder)
-    return Recommender.load(folder, dataset=dataset, ranker=what.factory, device=options.device)
+    return Recommender.load(
+        folder, dataset=dataset, ranker=what.factory, after=what.after, device=options.device
+    )
 
 
 def train_step(model: Model, batch: Batch, optimizers: Optimizers, step: int, seed: int) -> Tensor:
@@ -207,9 +210,10 @@ class Trainer:
         losses = np.stack(state.losses[-len(self.loader) :]).mean(0)
         epoch = state.epoch
         found = predict(self.model, self.dataset, "validation", hides_behavior=self.hides_behavior)
-        each = [auc(*pair) for pair in zip(found.labels.T, found.probabilities.T, strict=True)]
-        value = float(np.nanmean(each))
+        value = _mean_auc(found.labels, found.probabilities)
         facts = {"validation_auc": value, **dict(zip(LOSSES, losses.tolist(), strict=True))}
+        if self.options.tests_epochs:
+            facts |= self._tested()
         is_best = state.finish_epoch(facts)
         if is_best:
             facts_of_model = {"epoch": epoch, "validation_auc": value}
@@ -218,6 +222,15 @@ class Trainer:
             checkpoint.write(self.folder, "model", self.model.state_dict(), facts_of_model)
         progress.finish_epoch(epoch, facts, is_best=is_best)
         self.save()
+
+    def _tested(self) -> dict[str, float]:
+        """The AUC of new and of old users in the test split, which decides nothing."""
+        found = predict(self.model, self.dataset, "test", hides_behavior=self.hides_behavior)
+        segments = {"new": found.is_new, "old": ~found.is_new}
+        return {
+            f"{name}_auc": _mean_auc(found.labels[rows], found.probabilities[rows])
+            for name, rows in segments.items()
+        }
 
     def _check(self, losses: np.ndarray, batch: Batch) -> None:
         """Stop at a loss that is no number, or explodes."""
@@ -253,6 +266,13 @@ def repeatable(device: torch.device) -> Iterator[None]:
     finally:
         torch.use_deterministic_algorithms(before)
         guard.fill_uninitialized_memory = fills
+
+
+def _mean_auc(labels: np.ndarray, probabilities: np.ndarray) -> float:
+    """The mean over tasks of the AUC, without tasks whose labels are all the same."""
+    each = [auc(*pair) for pair in zip(labels.T, probabilities.T, strict=True)]
+    known = [value for value in each if not np.isnan(value)]
+    return float(np.mean(known)) if known else math.nan
 
 
 def _check_validation(dataset: Dataset) -> None:

@@ -38,7 +38,7 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def result(dataset, folder):
-    return compare(dataset, [mail()], out=folder, seeds=2, training=ONCE)
+    return compare(dataset, [mail()], out=folder, seeds=2, training=ONCE, references=())
 
 
 def prepared(rule, path, **changes):
@@ -105,7 +105,9 @@ def test_runs_are_those_of_the_folders(result, folder):
 
 def test_resuming_trains_nothing_and_says_the_same(result, dataset, folder):
     count = Counting()
-    again = compare(dataset, [mail()], out=folder, seeds=2, training=ONCE, progress=count)
+    again = compare(
+        dataset, [mail()], out=folder, seeds=2, training=ONCE, references=(), progress=count
+    )
     assert len(count.runs) == 6
     assert count.steps == 0
     assert cells_of(again) == cells_of(result)
@@ -120,7 +122,7 @@ def test_an_interrupted_comparison_goes_on(result, dataset, folder, tmp_path):
 
     with pytest.raises(KeyboardInterrupt):
         compare(dataset, [mail()], out=tmp_path, seeds=2, training=ONCE, progress=Stopping())
-    again = compare(dataset, [mail()], out=tmp_path, seeds=2, training=ONCE)
+    again = compare(dataset, [mail()], out=tmp_path, seeds=2, training=ONCE, references=())
     assert cells_of(again) == cells_of(result)
 
 
@@ -131,7 +133,7 @@ def test_another_comparison_in_the_same_folder_is_refused(result, dataset, folde
 
 
 def test_a_longer_comparison_goes_on_and_asks_the_new_best_models(dataset, tmp_path):
-    compare(dataset, [mail()], out=tmp_path / "grown", seeds=1, training=ONCE)
+    compare(dataset, [mail()], out=tmp_path / "grown", seeds=1, training=ONCE, references=())
     longer = replace(ONCE, max_epochs=3, patience=3)
     grown = compare(dataset, [mail()], out=tmp_path / "grown", seeds=1, training=longer)
     fresh = compare(dataset, [mail()], out=tmp_path / "fresh", seeds=1, training=longer)
@@ -147,7 +149,7 @@ def test_a_name_stands_for_one_method(dataset, tmp_path):
 
 def test_a_base_of_another_name_is_trained_once(dataset, tmp_path):
     own = Method("my-dnn", ranker=small_dnn)
-    found = compare(dataset, [own, mail()], out=tmp_path, seeds=1, training=ONCE)
+    found = compare(dataset, [own, mail()], out=tmp_path, seeds=1, training=ONCE, references=())
     assert [(line.name, line.base) for line in found.lines] == [
         ("my-dnn", None),
         ("mail", "my-dnn"),
@@ -157,7 +159,7 @@ def test_a_base_of_another_name_is_trained_once(dataset, tmp_path):
 
 def test_the_strict_rules_ceiling_asks_the_bases_own_models(tmp_path):
     dataset = prepared(StrictRule(rule="strict"), tmp_path / "strict")
-    result = compare(dataset, [mail()], out=tmp_path / "out", seeds=2, training=ONCE)
+    result = compare(dataset, [mail()], out=tmp_path / "out", seeds=2, training=ONCE, references=())
     base, _, ceiling, _ = result.lines
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["mail", "small_dnn"]
     assert ceiling.kind == "ceiling"
@@ -170,7 +172,7 @@ def test_the_strict_rules_ceiling_asks_the_bases_own_models(tmp_path):
 
 def test_the_natural_rule_has_no_ceiling_and_one_seed_resamples_users(tmp_path):
     dataset = prepared(NaturalRule(rule="natural"), tmp_path / "natural")
-    result = compare(dataset, [mail()], out=tmp_path / "out", seeds=1, training=ONCE)
+    result = compare(dataset, [mail()], out=tmp_path / "out", seeds=1, training=ONCE, references=())
     assert [line.kind for line in result.lines] == ["method", "method", "reference"]
     figure = result.lines[1].cell("click", "old").auc
     assert figure.interval.low <= figure.values[0] <= figure.interval.high

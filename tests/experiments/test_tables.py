@@ -1,10 +1,12 @@
 import pytest
-from rich.console import Console
 
+import thaw
+from conftest import make_schema, make_tables
 from report.comparisons import base, comparison, figure, line
-from thaw.experiments.tables import TABLES, PaperTable, entries
-from thaw.methods import METHODS
-from thaw.report.terminal import print_paper_table
+from thaw.experiments.tables import DEPARTURES, TABLES, PaperTable, entries
+from thaw.methods import MAIL, METHODS
+from thaw.report.tables import paper_table
+from thaw.schema import StrictRule
 
 
 @pytest.fixture
@@ -16,8 +18,15 @@ def found():
 
 @pytest.mark.parametrize("table", TABLES.values(), ids=TABLES)
 def test_the_papers_tables_name_methods_that_there_are(table):
-    assert set(table.methods) <= set(METHODS)
-    assert table.baseline is None or table.baseline in table.methods
+    given = {each for each in (*table.methods, *table.beside) if isinstance(each, str)}
+    assert {name.removesuffix("+dropout") for name in given} <= set(METHODS)
+    assert table.baseline is None or table.baseline in table.names
+
+
+def test_each_row_of_the_defaults_departs_in_one_option():
+    for each in DEPARTURES:
+        default, own = vars(MAIL()), vars(each.mail)
+        assert sum(own[name] != default[name] for name in default) == 1
 
 
 def test_improvement_is_against_each_ones_base(found):
@@ -40,10 +49,20 @@ def test_best_and_second_best_of_each_column_are_marked(found):
     assert places["new", "gauc"] == [1, 2, 0]
 
 
-def test_it_prints_in_the_papers_layout(found, capsys):
-    print_paper_table(found, PaperTable("Table 9", ("base-dnn", "one", "two")), Console(width=80))
-    lines = capsys.readouterr().out.splitlines()
-    assert "Table 9 (click)" in lines
-    one, two = (" ".join(line.split()) for line in lines[-2:])
+def test_it_is_laid_out_as_in_the_paper(found):
+    table = paper_table(found, PaperTable("Table 9", ("base-dnn", "one", "two")), "click")
+    assert table.title == "Table 9 (click)"
+    assert table.columns[:3] == ("method", "new AUC", "RI %")
+    one, two = (" ".join(row).replace("\N{NO-BREAK SPACE}", "") for row in table.rows[1:])
     assert one == "one 0.7200 1 +2.86 0.6200 2 -4.62 0.7200 1 +2.86 0.6200 2 -4.62"
-    assert two == "two 0.6600 -5.71 0.5600 -13.85 0.6600 -5.71 0.5600 -13.85"
+    assert two == "two 0.6600  -5.71 0.5600  -13.85 0.6600  -5.71 0.5600  -13.85"
+
+
+def test_where_all_training_rows_have_behavior_mail_none_hides_some(dataset, tmp_path):
+    assert TABLES["table-3"].on(dataset) == TABLES["table-3"]
+    schema = make_schema(new_users=StrictRule(rule="strict"))
+    tables = make_tables()
+    known = {row["user"] for row in tables["events"] if row["time"] < 1000}
+    tables["impressions"] = [row for row in tables["impressions"] if row["user"] in known]
+    strict = thaw.prepare(schema, tables, out=tmp_path / "strict")
+    assert "mail-none+dropout" in TABLES["table-3"].on(strict).methods

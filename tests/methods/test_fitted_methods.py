@@ -1,10 +1,11 @@
 """Methods whose behavior for new users is fitted once the ranker is trained."""
 
 from collections import Counter
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
+import torch
 
 import thaw
 from builders import PLAIN, TOWER, TRAINING, small_dnn
@@ -14,6 +15,7 @@ from thaw.experiments.measures import measure
 from thaw.methods import Method
 from thaw.methods.fitted import LLAE, Mean, MetaEmb, Nearest
 from thaw.metrics import log_loss
+from thaw.nn.fitted import Fitted, as_event
 from thaw.nn.inputs import InputShape
 from thaw.progress import Quiet
 
@@ -44,6 +46,38 @@ def test_it_loads_and_resumes_as_it_was(dataset, tmp_path, after):
     for each in (loaded, again):
         found = each.predict(dataset, "test")
         assert np.array_equal(found.probabilities, before.probabilities)
+
+
+class Last(Fitted):
+    """The behavior of the last old user, for everyone."""
+
+    def __init__(self, dim):
+        super().__init__()
+        self.register_buffer("behavior", torch.zeros(dim))
+
+    def fit(self, attributes, behavior, lengths):
+        self.behavior.copy_(behavior[-1])
+
+    def generate(self, attributes):
+        return as_event(self.behavior.expand(len(attributes), -1), torch.ones((), dtype=int))
+
+
+@dataclass(frozen=True)
+class OfMine:
+    users: int = 3
+
+    def tower(self, shape):
+        return Last(shape.dim)
+
+
+def test_one_of_your_own_takes_no_other_change(dataset, tmp_path):
+    trained = thaw.train(dataset, fitted(OfMine()), TRAINING, out=tmp_path / "run")
+    loaded = thaw.Recommender.load(tmp_path / "run", ranker=small_dnn, after=OfMine())
+    expected = trained.predict(dataset, "test")
+    assert np.array_equal(loaded.predict(dataset, "test").probabilities, expected.probabilities)
+    assert loaded.facts["method"]["after"] == {"name": "OfMine", "users": 3}
+    with pytest.raises(TrainingError, match="'OfMine' does not ship with thaw; pass it as `after`"):
+        thaw.Recommender.load(tmp_path / "run", ranker=small_dnn)
 
 
 def test_a_kill_before_the_fit_is_made_good(dataset, tmp_path):

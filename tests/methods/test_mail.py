@@ -139,7 +139,7 @@ def test_without_user_attributes_there_is_nothing_to_make_behavior_from():
 def virtual_of(model, batch):
     """The behavior that the ranker sees, pooled row by row."""
     inputs = model.embed(batch, model.embeddings.look_up(batch))
-    return model._filled(inputs, model.tower).behavior.pool()
+    return model.filled(inputs).behavior.pool()
 
 
 def test_attributes_alone_give_one_virtual_behavior_for_a_user(dataset):

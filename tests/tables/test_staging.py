@@ -176,3 +176,40 @@ def test_columns_that_the_schema_does_not_name_do_not_matter() -> None:
     )
     assert told == []
     assert "field_hour" in con.table("impressions").columns
+
+
+LATER = [SHOWN, {**SHOWN, "user": "u9"}, {**SHOWN, "user": "u9"}, {**SHOWN, "user": None}]
+COMPLETE = make_schema().users.model_copy(update={"complete": True})
+
+
+def test_a_complete_users_table_has_those_of_the_impressions_too() -> None:
+    done = [{**DONE, "user": "u9"}, {**DONE, "user": "u8"}]
+    tables = {**GOOD, "impressions": LATER, "events": done}
+    con, told = run(make_schema(users=COMPLETE), tables)
+    assert [each[3] for each in told] == [
+        "user 'u8' is not in the users table",  # an event alone makes no user
+        "user: 'nothing' is missing",
+    ]
+    users = con.table("users").order_by("num").to_pyarrow().to_pylist()
+    assert [(row["key"], row["field_city"], row["num"]) for row in users] == [
+        ("u1", "Rome", 0),
+        ("u9", None, 1),
+    ]
+    read = {row["table"]: row["rows"] for row in con.table("read").to_pyarrow().to_pylist()}
+    assert read["users"] == 1
+
+
+def test_a_user_whose_row_is_a_reject_is_completed() -> None:
+    users = [{"user_id": "u1", "city": "Rome", "age": "old"}]
+    con, told = run(make_schema(users=COMPLETE), {**GOOD, "users": users})
+    assert [each[:3] for each in told] == [("users", "users (in memory)", 1)]
+    assert con.table("users").to_pyarrow()["field_city"].to_pylist() == [None]
+    assert con.table("impressions").count().to_pyarrow().as_py() == 1
+
+
+def test_added_users_are_not_hidden_by_a_column() -> None:
+    users = [{"user_id": "u1", "city": "Rome", "age": "30", "pilot": 1}]
+    schema = make_schema(users=COMPLETE, new_users={"rule": "column", "column": "pilot"})
+    con, _ = run(schema, {**GOOD, "users": users, "impressions": LATER})
+    rows = con.table("users").order_by("num").to_pyarrow()
+    assert rows["hidden"].to_pylist() == [1, 0]

@@ -7,10 +7,12 @@ them, and are shown more, so that items are not met once each.
 """
 
 from itertools import cycle, islice
+from pathlib import Path
 
 from thaw.datasets.known import Known
-from thaw.datasets.simulated import schema, simulate
+from thaw.datasets.simulated import LARGEST_SCALE, schema, simulate
 from thaw.datasets.world import World
+from thaw.errors import DataError
 from thaw.schema import Schema
 
 USERS, NEW_USERS = 613_221, 282_081
@@ -26,7 +28,7 @@ _FEATURES = ("item_id", "category", "brand", "price")
 
 
 def industrial_world(
-    users: int = 20_000, items: int = ITEMS, impressions_per_user: float = 20.0, seed: int = 0
+    users: int = World.users, items: int = ITEMS, impressions_per_user: float = 20.0, seed: int = 0
 ) -> World:
     """The world of the industrial data set; the paper's size is `USERS`, `IMPRESSIONS_PER_USER`."""
     first = len(_PEOPLE) + 1
@@ -57,10 +59,17 @@ def industrial_schema(world: World) -> Schema:
     return own.with_new_users("paper", share=round(NEW_USERS / USERS, 2))
 
 
+def _simulate_scaled(folder: Path, scale: float, seed: int) -> Path:
+    """Simulate the default with so many times its users; the items stay."""
+    if not 0 < scale <= LARGEST_SCALE:
+        raise DataError(f"`scale` (={scale}) must be above 0 and at most {LARGEST_SCALE}")
+    return simulate(industrial_world(users=max(1, round(scale * World.users)), seed=seed), folder)
+
+
 INDUSTRIAL = Known(
     name="industrial",
     about="the shape of the paper's industrial data set, simulated: 20,000 users with 21 "
     "attributes, 75 context fields, 52,831 items with 105 features; clicks and conversions",
     schema=lambda: industrial_schema(industrial_world()),
-    make=lambda folder: simulate(industrial_world(), folder),
+    simulate=_simulate_scaled,
 )

@@ -8,6 +8,9 @@ from thaw.errors import DataError
 from thaw.schema import Schema
 from thaw.tables.staging import Derive
 
+MARKER = "SIMULATED.txt"
+"""A file that says, beside files of a public set's form, that they are not the public set."""
+
 
 @dataclass(frozen=True)
 class Known:
@@ -20,9 +23,10 @@ class Known:
         source: where to download it by hand; empty where nothing is downloaded.
         unpack: what to unpack, and what must lie in the folder then.
         licence: what its licence allows.
-        files: the files that must be there.
+        files: the files that must be there, as names or globs, one file for each.
         derive: adds columns to its raw tables.
-        make: writes its files into a folder, for a set that is simulated.
+        simulate: writes files of its form into a folder, given a scale and a seed.
+        scale: the scale by default, in times the real size.
     """
 
     name: str
@@ -33,25 +37,43 @@ class Known:
     licence: str = ""
     files: tuple[str, ...] = ()
     derive: Derive | None = None
-    make: Callable[[Path], object] | None = None
+    simulate: Callable[[Path, float, int], Path] | None = None
+    scale: float = 1.0
 
     def folder(self, data: str | Path | None) -> Path:
-        """The folder with the files; those of a simulated set are written into it first.
+        """The folder with the files; those of a set without a source are written into it first.
 
         Raises:
             DataError: when no folder is given or files are missing; it says where to get them.
         """
         folder = Path(data) if data is not None else None
-        if self.make is not None:
+        if self.simulate is not None and not self.source:
             folder = folder or Path(f"{self.name}-tables")
             if not folder.exists():
-                self.make(folder)
+                self.simulate(folder, self.scale, 0)
             return folder
-        missing = [name for name in self.files if folder is None or not (folder / name).is_file()]
+        missing = [name for name in self.files if folder is None or not _found(folder, name)]
         if folder is None or missing:
             what = f"{folder} lacks {', '.join(missing)}" if folder else "no data folder is given"
             raise DataError(
                 f"{self.name}: {what}. Download {self.source}, {self.unpack}, and give the folder "
                 f"with --data. Licence: {self.licence}"
             )
+        for name in self.files:
+            if len(found := _found(folder, name)) > 1:
+                raise DataError(
+                    f"{self.name}: {folder} holds {' and '.join(found)}, of which one is read; "
+                    "move the others away"
+                )
         return folder
+
+    def schema_of(self, data: str | Path | None) -> Schema:
+        """The schema, named after what lies in the folder: simulated files never pass as real."""
+        schema = self.schema()
+        if data is None or not (Path(data) / MARKER).exists():
+            return schema
+        return schema.model_copy(update={"name": f"{self.name}-simulated"})
+
+
+def _found(folder: Path, name: str) -> list[str]:
+    return sorted(path.name for path in folder.glob(name) if path.is_file())

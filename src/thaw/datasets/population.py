@@ -190,10 +190,18 @@ def _shown_days(world: World) -> range:
 
 
 def draw_impressions(
-    world: World, truth: Truth, people: Population, rng: np.random.Generator
+    world: World,
+    truth: Truth,
+    people: Population,
+    rng: np.random.Generator,
+    counts: Ints | None = None,
 ) -> Shown:
-    """Draw a chunk's impressions; a user's number of them is a gamma mixture of Poisson draws."""
-    counts = rng.poisson(world.impressions_per_user * rng.gamma(2, 0.5, len(people)))
+    """Draw a chunk's impressions.
+
+    Where the users' numbers of them are not given, they are gamma mixtures of Poisson draws.
+    """
+    if counts is None:
+        counts = rng.poisson(world.impressions_per_user * rng.gamma(2, 0.5, len(people)))
     slots = _draw_slots(world, counts, _shown_days(world), rng)
     odds = _draw_odds(world, truth, people, slots, rng)
     p_best = expit(odds.total)
@@ -275,15 +283,21 @@ def _intercept(logits: Floats, weights: Floats, rate: float) -> float:
 
 
 def draw_events(
-    world: World, truth: Truth, people: Population, rng: np.random.Generator
+    world: World,
+    truth: Truth,
+    people: Population,
+    rng: np.random.Generator,
+    counts: Ints | None = None,
 ) -> Happened:
-    """Draw a chunk's events; a user's number of them is a log-normal mixture of Poisson draws.
+    """Draw a chunk's events.
 
+    Where the users' numbers of them are not given, they are log-normal mixtures of Poisson draws.
     The item is drawn among popular candidates with probabilities ~ exp(event_focus <u_day, v_i>).
     Actions are stronger with a stronger interest and for users with a higher rate, so that
     behavior tells both.
     """
-    counts = rng.poisson(world.events_per_user * rng.lognormal(-0.5, 1, len(people)))
+    if counts is None:
+        counts = rng.poisson(world.events_per_user * rng.lognormal(-0.5, 1, len(people)))
     slots = _draw_slots(world, counts, range(world.history_days + world.days), rng)
     item, affinity = _chosen(world, truth, people.interests[slots.day, slots.user], rng)
     strength = affinity + people.rate[slots.user] + rng.logistic(size=len(item))

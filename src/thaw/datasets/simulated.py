@@ -11,8 +11,6 @@ for a user whose id tells nothing either.
 """
 
 import json
-import shutil
-from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
@@ -20,6 +18,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from thaw.datasets.aside import written_aside
 from thaw.datasets.effects import Ints
 from thaw.datasets.known import Known
 from thaw.datasets.population import (
@@ -40,6 +39,10 @@ from thaw.schema import Events, Field, Impressions, Items, Schema, Task, TimeSpl
 
 CHUNK_USERS = 10_000
 """Users drawn and written at once. Part of what a seed means: chunks have seeds of their own."""
+
+
+LARGEST_SCALE = 10_000
+"""Times the default world's users that `thaw simulate` writes at most."""
 
 
 def _names(prefix: str, numbers: range, width: int = 1) -> pa.Array:
@@ -139,11 +142,7 @@ def simulate(world: World, folder: str | Path) -> Path:
     Raises:
         DataError: if the folder exists and isn't empty.
     """
-    folder = Path(folder).resolve()
-    if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
-        raise DataError(f"`folder` (={folder}) must be new or empty; choose another, or remove it")
-    _written_aside(folder, lambda aside: _write_all(world, aside))
-    return folder
+    return written_aside(folder, lambda aside: _write_all(world, aside))
 
 
 def _write_all(world: World, folder: Path) -> None:
@@ -153,19 +152,6 @@ def _write_all(world: World, folder: Path) -> None:
     for chunk in range(-(-world.users // CHUNK_USERS)):
         _write_chunk(world, truth, items, chunk, folder)
     (folder / "world.json").write_text(json.dumps(asdict(world), indent=2) + "\n")
-
-
-def _written_aside(folder: Path, write: Callable[[Path], None]) -> None:
-    """Write into a sibling and rename it at the end, so that no folder is ever half full."""
-    aside = folder.with_name(f".{folder.name}.partial")
-    shutil.rmtree(aside, ignore_errors=True)  # what a killed run left
-    aside.mkdir(parents=True)
-    try:
-        write(aside)
-        aside.replace(folder)
-    except BaseException:
-        shutil.rmtree(aside, ignore_errors=True)
-        raise
 
 
 def schema(world: World, conversions: bool = False) -> Schema:
@@ -219,10 +205,17 @@ def schema(world: World, conversions: bool = False) -> Schema:
     )
 
 
+def _simulate_scaled(folder: Path, scale: float, seed: int) -> Path:
+    """Simulate the default world with so many times its users."""
+    if not 0 < scale <= LARGEST_SCALE:
+        raise DataError(f"`scale` (={scale}) must be above 0 and at most {LARGEST_SCALE}")
+    return simulate(World(users=max(1, round(scale * World.users)), seed=seed), folder)
+
+
 SIMULATED = Known(
     name="simulated",
     about="20,000 users whose interests depend on their attributes to a stated degree; the true "
     "click probabilities are known",
     schema=lambda: schema(World()),
-    make=lambda folder: simulate(World(), folder),
+    simulate=_simulate_scaled,
 )

@@ -1,27 +1,23 @@
 """The comparison of methods on one dataset: several seeds, new and old users apart, the ceiling."""
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from thaw.data import Dataset
 from thaw.errors import MethodError
-from thaw.experiments.comparison import CEILING, Comparison
+from thaw.experiments.comparison import Comparison
 from thaw.experiments.lines import Trained, lines
 from thaw.experiments.measures import measured_names, with_conditionals
+from thaw.experiments.references import AttributesOnly, Reference
+from thaw.experiments.study import ProgressFactory, Study
 from thaw.methods import Method, method
 from thaw.model import check_buildable
 from thaw.options import Training
 from thaw.predicting import Predictions
-from thaw.progress import Progress, Quiet
-from thaw.recommender import Recommender
-from thaw.run import adopt, facts_of
-from thaw.training import train
-
-ProgressFactory = Callable[[str, int], Progress]
-"""Makes what shows one run's progress, from the method's name and the seed."""
+from thaw.progress import Quiet
 
 
 def compare(
@@ -31,6 +27,7 @@ def compare(
     out: str | Path,
     seeds: int = 3,
     training: Training | None = None,
+    references: Sequence[Reference] = (AttributesOnly(),),
     progress: ProgressFactory | None = None,
 ) -> Comparison:
     """Train methods on several seeds and compare them with their bases and ceilings.
@@ -44,6 +41,7 @@ def compare(
         out: a folder for the runs.
         seeds: how many seeds, counted from `training.seed`.
         training: how all methods are trained.
+        references: what is scored beside them; by default what attributes alone allow.
         progress: makes what shows a run's progress.
 
     Raises:
@@ -63,11 +61,12 @@ def compare(
         check_buildable(each, dataset, first)
     options = tuple(dataclasses.replace(first, seed=first.seed + k) for k in range(seeds))
     show = progress or (lambda name, seed: Quiet())
-    study = _Study(dataset, Path(out), options, show)
+    study = Study(dataset, Path(out), options, show)
     bases = {each.factory: each.name for each in chosen if _is_base(each)}
     trained = [study.line(each, None if _is_base(each) else bases[each.factory]) for each in chosen]
     trained += [study.ceiling(each) for each in chosen if _is_base(each) and dataset.has_ceiling]
-    trained += _references(dataset)
+    trained += [study.reference(each) for each in references]
+    trained += _given_references(dataset)
     tasks = measured_names(dataset.schema.tasks)
     return Comparison(
         dataset=dataset.schema.name,
@@ -100,84 +99,7 @@ def _with_bases(methods: list[Method]) -> list[Method]:
     return chosen
 
 
-class _Study:
-    """Trains what is missing, and reads what is there."""
-
-    def __init__(
-        self, dataset: Dataset, out: Path, options: tuple[Training, ...], show: ProgressFactory
-    ) -> None:
-        self.dataset, self.out, self.options, self.show = dataset, out, options, show
-
-    def line(self, what: Method, base: str | None) -> Trained:
-        """A method's runs."""
-        return self._trained(what.name, what, base, "method")
-
-    def ceiling(self, base: Method) -> Trained:
-        """The base with new users' real behavior.
-
-        Where the rule keeps new users out of training, hiding changes nothing there, and the base's
-        own models are asked again.
-        """
-        return self._trained(f"{CEILING} of {base.name}", base, base.name, CEILING)
-
-    def _trained(self, name: str, what: Method, base: str | None, kind: str) -> Trained:
-        # Strict keeps new users out of training, where hiding then changes nothing: train once, ask
-        # twice.
-        is_shared = kind == CEILING and self.dataset.schema.strict
-        folder = self.out / (what.name if is_shared or kind != CEILING else f"{what.name}-ceiling")
-        hides = kind != CEILING
-        predictions, runs = [], []
-        for options in self.options:
-            run = folder / f"seed-{options.seed}"
-            trains_hidden = hides or is_shared
-            predictions.append(
-                self._predictions(run, name, what, options, hides, trains_hidden, base)
-            )
-            runs.append(facts_of(run))
-        measured = [with_conditionals(each, self.dataset.schema.tasks) for each in predictions]
-        return Trained(name, base, kind, tuple(measured), tuple(runs))
-
-    def _predictions(
-        self,
-        run: Path,
-        name: str,
-        what: Method,
-        options: Training,
-        hides: bool,
-        trains_hidden: bool,
-        base: str | None,
-    ) -> Predictions:
-        """The test predictions of one run, trained first if need be."""
-        if what.after is not None and what.behavior_dropout == 0 and base is not None:
-            # Its ranker is trained as the base is, so the base's own is taken.
-            adopt(self.out / base / run.name, run)
-        recommender: Recommender = train(
-            self.dataset,
-            what,
-            options,
-            out=run,
-            resume=True,
-            hides_behavior=trains_hidden,
-            progress=self.show(name, options.seed),
-        )
-        epoch = recommender.facts["best"]["epoch"]
-        kept = run / f"{'test' if hides else 'test-ceiling'}-of-epoch-{epoch}.npy"
-        if kept.exists():
-            table = self.dataset.splits["test"]
-            return Predictions(
-                np.asarray(table.user),
-                self.dataset.is_new("test"),
-                np.asarray(table.labels),
-                np.load(kept),
-            )
-        found = recommender.predict(self.dataset, "test", hides_behavior=hides)
-        aside = kept.with_name(f".{kept.stem}.partial.npy")
-        np.save(aside, found.probabilities)
-        aside.rename(kept)
-        return found
-
-
-def _references(dataset: Dataset) -> list[Trained]:
+def _given_references(dataset: Dataset) -> list[Trained]:
     """Other systems' scores, as the impressions have them; rows without one are left out."""
     test = dataset.splits["test"]
     result = []

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from thaw.experiments.foretold import Foretold
 from thaw.experiments.measures import Measures
 from thaw.options import Training
 from thaw.resampling import Statistic
@@ -29,6 +30,8 @@ class Figure:
             references.
         gap_closed: the share of the way from base to ceiling with its 95 % interval; NaN where
             there is no gap to close.
+        reached: the share of the way from base to what attributes allow, of which virtual
+            behavior can know no more; NaN where that is not significantly above the base.
     """
 
     values: tuple[float, ...]
@@ -37,6 +40,7 @@ class Figure:
     over_seeds: PairedTest | None = None
     over_users: PairedTest | None = None
     gap_closed: Interval = UNKNOWN
+    reached: Interval = UNKNOWN
 
     @property
     def test(self) -> PairedTest | None:
@@ -86,6 +90,8 @@ class Line:
         kind: 'method', 'ceiling' or 'reference'.
         cells: one for each task and segment.
         runs: how each seed's training went; empty for references.
+        foretold: how well virtual behavior foretells the real, for each seed; empty where nothing
+            makes any, or none was hidden.
     """
 
     name: str
@@ -93,6 +99,7 @@ class Line:
     kind: str
     cells: tuple[Cell, ...]
     runs: tuple[RunFacts, ...]
+    foretold: tuple[Foretold, ...] = ()
 
     def cell(self, task: str, name: str) -> Cell:
         """The cell of a task and a segment."""

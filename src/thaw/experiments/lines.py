@@ -7,7 +7,9 @@ from functools import cached_property
 import numpy as np
 
 from thaw.experiments.comparison import CEILING, Cell, Figure, Line
+from thaw.experiments.foretold import Foretold
 from thaw.experiments.measures import SEGMENTS, Measures, measure, segment
+from thaw.experiments.references import ATTRIBUTES_ONLY
 from thaw.metrics import relative_improvement
 from thaw.predicting import Predictions
 from thaw.resampling import Resampled, Statistic, resample_users
@@ -24,6 +26,7 @@ class Trained:
     kind: str
     predictions: tuple[Predictions, ...]
     runs: tuple[RunFacts, ...]
+    foretold: tuple[Foretold, ...] = ()
 
     def measures(self, task: int, name: str) -> tuple[Measures, ...]:
         """A segment's measures, seed by seed."""
@@ -66,28 +69,27 @@ def lines(trained: Sequence[Trained], tasks: Sequence[str]) -> tuple[Line, ...]:
 
 def _line(this: Trained, every: Sequence[Trained], tasks: Sequence[str]) -> Line:
     base = next((each for each in every if each.name == this.base), None)
-    ceiling = next(
-        (each for each in every if each.kind == CEILING and each.base == (this.base or this.name)),
-        None,
-    )
+    own = [each for each in every if each.kind == CEILING and each.base == this.base]
+    # What it may reach: the base's ceiling, and what attributes allow.
+    goals = next(iter(own), None), next((e for e in every if e.name == ATTRIBUTES_ONLY), None)
     cells = tuple(
         Cell(
             task,
             name,
-            auc=_figure(this, base, ceiling, number, name, "auc"),
-            gauc=_figure(this, base, ceiling, number, name, "gauc"),
+            auc=_figure(this, base, goals, number, name, "auc"),
+            gauc=_figure(this, base, goals, number, name, "gauc"),
             measures=this.measures(number, name),
         )
         for number, task in enumerate(tasks)
         for name in SEGMENTS
     )
-    return Line(this.name, this.base, this.kind, cells, this.runs)
+    return Line(this.name, this.base, this.kind, cells, this.runs, this.foretold)
 
 
 def _figure(
     this: Trained,
     base: Trained | None,
-    ceiling: Trained | None,
+    goals: tuple[Trained | None, Trained | None],
     task: int,
     name: str,
     metric: Statistic,
@@ -105,23 +107,24 @@ def _figure(
         over_seeds=None if is_single else paired_test(own, values),
         over_users=resampled.against(base.resampled(task, name, metric)),
     )
-    if this.kind == CEILING or name != "new" or ceiling is None:
+    if this.kind == CEILING or name != "new":
         return figure
-    return replace(figure, gap_closed=_gap_closed(this, base, ceiling, task, metric))
+    closed, reached = (_share(this, base, goal, task, metric) for goal in goals)
+    return replace(figure, gap_closed=closed, reached=reached)
 
 
-def _gap_closed(
-    this: Trained, base: Trained, ceiling: Trained, task: int, metric: Statistic
+def _share(
+    this: Trained, base: Trained, goal: Trained | None, task: int, metric: Statistic
 ) -> Interval:
-    """The gap closed on new users; unknown where the ceiling is not significantly above the base.
+    """The share of the way from base to goal on new users.
 
-    With several seeds its interval holds the one over seeds and the one over users.
+    It is unknown where the goal is not significantly above the base. With several seeds its
+    interval holds the one over seeds and the one over users.
     """
-    gap = _figure(ceiling, base, None, task, "new", metric)
-    if gap.direction <= 0:
+    if goal is None or _figure(goal, base, (None, None), task, "new", metric).direction <= 0:
         return UNKNOWN
-    values, own, best = (each.values(task, "new", metric) for each in (this, base, ceiling))
-    low, high = (each.resampled(task, "new", metric) for each in (base, ceiling))
+    values, own, best = (each.values(task, "new", metric) for each in (this, base, goal))
+    low, high = (each.resampled(task, "new", metric) for each in (base, goal))
     over_users = this.resampled(task, "new", metric).gap_closed(low, high)
     if len(values) == 1:
         return over_users

@@ -1,11 +1,20 @@
 """Beside MAIL: behavior for new users that is fitted to the old ones of a trained ranker."""
 
 from dataclasses import dataclass
+from typing import Protocol
 
 from thaw.errors import MethodError
-from thaw.nn.fitted import LinearAutoencoder, MeanBehavior, NearestBehavior
+from thaw.nn.fitted import Fitted, LinearAutoencoder, MeanBehavior, NearestBehavior
 from thaw.nn.id_generator import IdGenerator
 from thaw.nn.inputs import InputShape
+
+
+class After(Protocol):
+    """What gives new users behavior once the ranker is trained; a dataclass of its options."""
+
+    def tower(self, shape: InputShape) -> Fitted | IdGenerator:
+        """Build it for a shape; what it is fitted to must lie in buffers, as runs keep these."""
+        ...
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 
 from thaw.errors import MethodError
-from thaw.methods.fitted import LLAE, Mean, MetaEmb, Nearest
+from thaw.methods.fitted import LLAE, After, Mean, MetaEmb, Nearest
 from thaw.methods.mail import MAIL
 from thaw.rankers import RANKERS, RankerFactory
 
@@ -21,14 +21,14 @@ class Method:
         mail: MAIL's options; None trains the ranker alone.
         behavior_dropout: the share of old users' rows that training shows as a new user's.
         after: what gives new users behavior without being trained: it is fitted to old users once
-            the ranker is.
+            the ranker is. One of yours: anything with its `tower`, see docs/rankers.md.
     """
 
     name: str
     ranker: str | RankerFactory = "base-dnn"
     mail: MAIL | None = None
     behavior_dropout: float = 0.0
-    after: LLAE | Mean | MetaEmb | Nearest | None = None
+    after: After | None = None
 
     def __post_init__(self) -> None:
         if isinstance(self.ranker, str) and self.ranker not in RANKERS:

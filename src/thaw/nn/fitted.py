@@ -1,6 +1,6 @@
 """Behavior for new users that is fitted to old ones, once the ranker is trained."""
 
-from typing import Protocol
+from abc import ABC, abstractmethod
 
 import numpy as np
 import torch
@@ -8,17 +8,19 @@ from scipy import linalg
 from torch import Tensor, nn
 
 
-class Fitted(Protocol):
-    """An `nn.Module` without weights to train: its buffers are set by `fit`."""
+class Fitted(nn.Module, ABC):
+    """Makes behavior without weights to train: its buffers are set by `fit`."""
 
+    @abstractmethod
     def fit(self, attributes: Tensor, behavior: Tensor, lengths: Tensor) -> None:
         """Fit to old users: attributes [U, n_a, d], summed events [U, d], their number [U]."""
 
+    @abstractmethod
     def generate(self, attributes: Tensor) -> tuple[Tensor, Tensor]:
         """Return virtual behavior [U, 1, d] and how often it stands there [U, 1]."""
 
 
-class MeanBehavior(nn.Module):
+class MeanBehavior(Fitted):
     """The mean behavior of old users, for everyone.
 
     Args:
@@ -43,7 +45,7 @@ class MeanBehavior(nn.Module):
         return as_event(self.behavior.expand(len(attributes), -1), self.length)
 
 
-class NearestBehavior(nn.Module):
+class NearestBehavior(Fitted):
     """The mean behavior of those old users whose attributes are nearest.
 
     Attributes are compared where training has put them: by the distance of their embeddings.
@@ -87,7 +89,7 @@ class NearestBehavior(nn.Module):
         return attributes[:, attributes.shape[1] - self.attributes :].flatten(1)
 
 
-class LinearAutoencoder(nn.Module):
+class LinearAutoencoder(Fitted):
     """LLAE, the low-rank linear autoencoder from attributes to behavior (Li et al., AAAI 2019).
 
     With X the behavior and S the attributes of old users, both standardised, W minimises

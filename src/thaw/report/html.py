@@ -9,6 +9,7 @@ from pathlib import Path
 from thaw.errors import ThawError
 from thaw.experiments.comparison import Comparison
 from thaw.experiments.measures import SEGMENTS
+from thaw.experiments.tables import PaperTable
 from thaw.report import formats, notes
 from thaw.report.facts import DataFacts
 from thaw.report.figures import (
@@ -20,6 +21,7 @@ from thaw.report.figures import (
     validation_panels,
 )
 from thaw.report.rows import METRICS, Row, efforts, rows
+from thaw.report.tables import TextTable, epochs_tables, limits_table, paper_table
 from thaw.report.verdict import caveats, task_verdict
 from thaw.run import versions
 
@@ -42,6 +44,7 @@ class TaskPart:
     verdict: list[str]
     segments: list[SegmentPart]
     panels: list[Panel]
+    further: list[TextTable]
 
 
 @dataclass(frozen=True)
@@ -53,7 +56,14 @@ class LossPart:
     panels: list[Panel]
 
 
-def write_html(comparison: Comparison, path: str | Path, *, facts: DataFacts, command: str) -> None:
+def write_html(
+    comparison: Comparison,
+    path: str | Path,
+    *,
+    facts: DataFacts,
+    command: str,
+    layout: PaperTable | None = None,
+) -> None:
     """Write a comparison as one self-contained HTML page.
 
     Args:
@@ -61,11 +71,12 @@ def write_html(comparison: Comparison, path: str | Path, *, facts: DataFacts, co
         path: the file to write; its folder is made where it is missing.
         facts: what the dataset holds, from `data_facts`.
         command: the command that repeats the comparison.
+        layout: a table of the paper to lay the comparison out as, beside its own tables.
 
     Raises:
         ThawError: when the optional packages for reports are not installed.
     """
-    page = _render(comparison, facts, command)
+    page = _render(comparison, facts, command, layout)
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
     aside = target.with_name(f".{target.name}.partial")
@@ -73,7 +84,9 @@ def write_html(comparison: Comparison, path: str | Path, *, facts: DataFacts, co
     aside.rename(target)
 
 
-def _render(comparison: Comparison, facts: DataFacts, command: str) -> str:
+def _render(
+    comparison: Comparison, facts: DataFacts, command: str, layout: PaperTable | None
+) -> str:
     try:
         import jinja2
     except ImportError:
@@ -91,12 +104,13 @@ def _render(comparison: Comparison, facts: DataFacts, command: str) -> str:
     return environment.from_string(source).render(
         comparison=comparison,
         caveats=caveats(comparison),
-        tasks=[_task(comparison, task) for task in comparison.tasks],
+        tasks=[_task(comparison, task, layout) for task in comparison.tasks],
         legend=notes.legend(comparison),
         training_note=notes.TRAINING_NOTE,
         efforts=efforts(comparison),
         losses=_losses(comparison),
         validation=validation_panels(comparison),
+        epochs=epochs_tables(comparison),
         facts=facts,
         settings=dataclasses.asdict(comparison.training),
         versions=versions(),
@@ -104,14 +118,18 @@ def _render(comparison: Comparison, facts: DataFacts, command: str) -> str:
     )
 
 
-def _task(comparison: Comparison, task: str) -> TaskPart:
+def _task(comparison: Comparison, task: str, layout: PaperTable | None) -> TaskPart:
     panels = [
         interval_panel(comparison, task, segment, metric)
         for segment in SEGMENTS
         for metric, _ in METRICS
     ]
     segments = [_segment(comparison, task, name) for name in SEGMENTS]
-    return TaskPart(task, task_verdict(comparison, task), segments, panels)
+    further = [limits_table(comparison, task)]
+    if layout is not None:
+        further.insert(0, paper_table(comparison, layout, task))
+    known = [table for table in further if table is not None]
+    return TaskPart(task, task_verdict(comparison, task), segments, panels, known)
 
 
 def _segment(comparison: Comparison, task: str, name: str) -> SegmentPart:

@@ -4,6 +4,7 @@ import math
 
 from thaw.experiments.comparison import SIGNIFICANT, Comparison, Line
 from thaw.experiments.measures import Measures, conditional_name
+from thaw.experiments.references import ATTRIBUTES_ONLY
 from thaw.report.formats import DASH, count, p_phrase, percent
 from thaw.report.rows import METRICS, bases, ceiling_of, challengers, figure
 from thaw.resampling import Statistic
@@ -22,6 +23,12 @@ SIMULATED = {
     "p_best": "the best reachable for clicks by who knows the true interests",
 }
 """What the references of the simulated worlds are."""
+
+OWN = {
+    ATTRIBUTES_ONLY: "boosted trees without behavior: what attributes allow",
+    "lightfm": "LightFM with features of users and items",
+}
+"""What the references are that thaw makes itself."""
 
 UNDEFINED = (
     "no such number: a base and a reference are compared with nothing; GAUC needs users with both "
@@ -171,10 +178,15 @@ def _references(comparison: Comparison) -> list[tuple[str, str]]:
     names = [line.name for line in comparison.lines if line.kind == "reference"]
     if not names:
         return []
-    known = SIMULATED if comparison.dataset in ("simulated", "industrial") else {}
+    is_simulated = comparison.dataset in ("simulated", "industrial")
+    known = OWN | (SIMULATED if is_simulated else {})
     told = [(name, f"reference: {known[name]}") for name in names if name in known]
     others = [name for name in names if name not in known]
     if others:
         told.append((", ".join(others), "reference: another system's scores, read from the data"))
-    own = "references have one set of scores: their ± is by bootstrap over users"
-    return [*told, ("", own)] if len(comparison.seeds) > 1 else told
+    is_single = any(
+        line.kind == "reference" and len(line.cells[0].auc.values) < len(comparison.seeds)
+        for line in comparison.lines
+    )
+    own = "references from the data have one set of scores: their ± is by bootstrap over users"
+    return [*told, ("", own)] if is_single else told

@@ -29,6 +29,7 @@ def _line(comparison: Comparison, line: Line) -> dict[str, Any]:
         "kind": line.kind,
         "cells": [_cell(comparison, line, cell) for cell in line.cells],
         "runs": [_run(run) for run in line.runs],
+        "foretold": [dataclasses.asdict(each) for each in line.foretold],
     }
 
 
@@ -62,6 +63,9 @@ def _figure(this: Figure) -> dict[str, Any]:
         "gap_closed": this.gap_closed.mean,
         "gap_closed_low": this.gap_closed.low,
         "gap_closed_high": this.gap_closed.high,
+        "reached": this.reached.mean,
+        "reached_low": this.reached.low,
+        "reached_high": this.reached.high,
     }
 
 
@@ -87,6 +91,7 @@ def _run(run: RunFacts) -> dict[str, Any]:
         "seconds": run.seconds,
         "rows_per_second": run.rows_per_second,
         "validation_auc": run.validation_auc,
+        "test_auc": [{"new": new, "old": old} for new, old in run.test_auc],
     }
 
 

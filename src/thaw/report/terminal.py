@@ -10,56 +10,56 @@ from rich.text import Text
 
 from thaw.experiments.comparison import Comparison
 from thaw.experiments.measures import SEGMENTS
-from thaw.experiments.tables import Entry, PaperTable, entries
-from thaw.report.formats import fixed, signed
+from thaw.experiments.tables import PaperTable
 from thaw.report.notes import TRAINING_NOTE, gap_notes, legend, partial_notes, segment_note
 from thaw.report.rows import METRICS, Number, Row, Scores, efforts, rows
+from thaw.report.tables import TextTable, epochs_tables, limits_table, paper_table
 from thaw.report.verdict import verdict
 
 _NAME_WIDTH = 6  # below which names are cut no further
 _GROUP_WIDTH = 15  # of a metric's first column: a space more than its text, to set groups apart
 
 
-def print_comparison(comparison: Comparison, console: Console) -> None:
+def print_comparison(
+    comparison: Comparison, console: Console, layout: PaperTable | None = None
+) -> None:
     """Print a comparison: tables by task and segment, how to read them, training, the verdict.
 
-    The verdict stands last, where the eye is when a command ends. Where the console is too narrow
-    for one line a method, each takes two.
+    With a layout its table stands before the verdict, task by task. The verdict stands last,
+    where the eye is when a command ends. Where the console is too narrow for one line a method,
+    each takes two.
     """
     _heading(console, _title(comparison))
     is_wide = _is_wide(comparison, console)
     for task in comparison.tasks:
         for segment in SEGMENTS:
             _print_segment(comparison, task, segment, console, is_wide=is_wide)
+        limits = limits_table(comparison, task)
+        if limits is not None:
+            _print_table(limits, console)
     _heading(console, "How to read this")
     console.print(_pairs(legend(comparison)))
     _heading(console, "Training")
     console.print(_training_table(comparison))
     _print_lines(console, [TRAINING_NOTE])
+    for table in epochs_tables(comparison):
+        _print_table(table, console)
+    if layout is not None:
+        for task in comparison.tasks:
+            _print_table(paper_table(comparison, layout, task), console)
     _heading(console, "Verdict")
     _print_lines(console, verdict(comparison))
 
 
-def print_paper_table(comparison: Comparison, table: PaperTable, console: Console) -> None:
-    """Print a table in the paper's layout: 1 and 2 mark the best and the second best."""
-    for task in comparison.tasks:
-        _heading(console, f"{table.caption} ({task})")
-        shown = _table()
-        found = entries(comparison, table, task)
-        for segment, metric in found[table.methods[0]]:
-            _add(shown, f"{segment}\n{dict(METRICS)[metric]}")
-            _add(shown, "\nRI %")
-        for name, columns in found.items():
-            cells = [cell for entry in columns.values() for cell in _entry(entry)]
-            shown.add_row(Text(name), *cells)
-        console.print(shown)
-
-
-def _entry(entry: Entry) -> tuple[Text, Text]:
-    place = str(entry.place) if entry.place else "\N{NO-BREAK SPACE}"
-    style = "bold" if entry.place == 1 else ""
-    mean = Text.assemble((fixed(entry.mean), style), f" {place}")
-    return mean, Text(signed(entry.improvement, 2))
+def _print_table(table: TextTable, console: Console) -> None:
+    _heading(console, table.title)
+    shown = _table()
+    for header in table.columns[1:]:
+        shown.add_column(header.replace(" ", "\n"), justify="right", overflow="fold")
+    for row in table.rows:
+        shown.add_row(*map(Text, row))
+    console.print(shown)
+    _print_lines(console, [table.note])
 
 
 def _title(comparison: Comparison) -> str:

@@ -3,7 +3,8 @@
 import math
 
 from thaw.experiments.comparison import Cell, Comparison, Figure, Line
-from thaw.report.formats import fixed, p_phrase, share, signed
+from thaw.experiments.references import ATTRIBUTES_ONLY
+from thaw.report.formats import fixed, p_phrase, percent, share, signed
 from thaw.report.notes import gap_note
 from thaw.report.rows import METRICS, bases, ceiling_of, challengers, figure
 from thaw.resampling import Statistic
@@ -36,6 +37,7 @@ def verdict(comparison: Comparison) -> list[str]:
 def task_verdict(comparison: Comparison, task: str) -> list[str]:
     """The sentences of one task."""
     told = [_gap(comparison, base, task) for base in bases(comparison)]
+    told += [_reachable(comparison, base, task) for base in bases(comparison)]
     told += [_closest(comparison, base, task) for base in bases(comparison)]
     told += _new_users(challengers(comparison), task)
     told += _old_users(challengers(comparison), task)
@@ -85,6 +87,22 @@ def _lift(base: Line, ceiling: Line, task: str, metric: Statistic, name: str) ->
     p = p_phrase(high.test.p_value if high.test else math.nan)
     lift = f"would lift {base.name} from {fixed(low)} to {fixed(high.interval.mean)} ({p})"
     return f"New users have a gap in {name}: real behavior {lift}."
+
+
+def _reachable(comparison: Comparison, base: Line, task: str) -> str:
+    """How much of the gap in AUC attributes can win back, where there is one."""
+    reference = next((line for line in comparison.lines if line.name == ATTRIBUTES_ONLY), None)
+    ceiling = ceiling_of(comparison, base)
+    if reference is None or ceiling is None or not comparison.has_gap(base, task, "auc"):
+        return ""
+    low, best, high = (
+        line.cell(task, "new").auc.interval.mean for line in (base, reference, ceiling)
+    )
+    told = f"Boosted trees on attributes alone reach {fixed(best)} in AUC"
+    if not best > low:
+        return f"{told}, no more than {base.name}: little is left for virtual behavior to win."
+    part = percent((best - low) / (high - low))
+    return f"{told}: {part} of {base.name}'s gap is what attributes can win back."
 
 
 def _closest(comparison: Comparison, base: Line, task: str) -> str:

@@ -15,11 +15,14 @@ from ibis.expr import types as ir
 
 from thaw.errors import DataError
 from thaw.schema import ColumnRule, ColumnSplit, Field, Schema
-from thaw.tables.columns import DAY, Column, reject, typed
+from thaw.tables.columns import DAY, Column, as_text, reject, typed
 from thaw.tables.sources import TABLES, parts
 
 AGES = 10 * 365 * DAY
 """So far apart, events and impressions are not of one log."""
+
+ADDED = -1
+"""The file's number of rows that stand in no file."""
 
 Derive = Callable[[str, ir.Table], ir.Table]
 """What a known data set adds to its raw tables: (table's name, rows) to rows."""
@@ -132,10 +135,34 @@ def _stage_table(con: Any, inputs: Inputs, name: str) -> int:
             f"files_{name}",
             pa.table({"_file": pa.array([number], pa.int32()), "file": [part.origin]}),
         )
+    if name == "users" and inputs.schema.users.complete:
+        _complete_users(con, inputs)
     checked = _checked(con, inputs.schema, name, con.table(f"raw_{name}"))
     con.create_table(f"checked_{name}", checked)
     con.drop_table(f"raw_{name}")
     return _part_from_rejects(con, name, is_copy=source != name)
+
+
+def _complete_users(con: Any, inputs: Inputs) -> None:
+    """Add the users of the impressions who have no good row, with their key alone."""
+    schema = inputs.schema
+    column = schema.impressions.user
+    for part in parts(con, schema, "impressions", inputs.data, inputs.tables):
+        rows = inputs.derive("impressions", part.rows) if inputs.derive else part.rows
+        _check_columns("impressions", part.origin, [Column(column, "key", "user")], rows)
+        users = con.table("raw_users")
+        keys = rows.filter(_._fault.isnull()).select(key=as_text(rows[column])).distinct()
+        known = users.filter(_._reason.isnull())
+        added = keys.filter(_.key.notnull()).anti_join(known, "key")
+        # Who has no row has no flag either, and is not hidden.
+        own = {"_file": ibis.literal(ADDED), "hidden": ibis.literal(0)}
+        blank = {
+            name: own.get(name, ibis.null()).cast(kind)
+            for name, kind in users.schema().items()
+            if name != "key"
+        }
+        rows = added.mutate(**blank).select(users.columns)
+        _fill(con.insert, "raw_users", rows, part.origin)
 
 
 def _fill(fill: Callable[[str, ir.Table], object], name: str, rows: ir.Table, origin: str) -> None:
@@ -226,6 +253,6 @@ def _part_from_rejects(con: Any, name: str, *, is_copy: bool) -> int:
     if is_copy:  # a row that is an impression and an event at once is told once
         bad = bad.anti_join(con.table("rejects"), ["file", "line"])
     con.insert("rejects", bad)
-    count = int(rows.count().to_pyarrow().as_py())
+    count = int(rows.filter(_._file != ADDED).count().to_pyarrow().as_py())
     con.drop_table(f"checked_{name}")
     return count

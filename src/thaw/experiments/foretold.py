@@ -1,0 +1,143 @@
+"""How well virtual behavior foretells the real: R² on users that no tower learned from."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from scipy import linalg, sparse
+from torch import Tensor
+
+from thaw.data import Dataset, Layout
+from thaw.loader import Loader, LoaderOptions
+from thaw.model import Model
+from thaw.nn.id_generator import IdGenerator
+
+MOST_USERS = 5_000
+STRENGTHS = (1.0, 10.0, 100.0, 1000.0)
+"""Ridge's, of which held-out old users choose one."""
+
+
+@dataclass(frozen=True)
+class Foretold:
+    """R² against the mean behavior: 1 is perfect, 0 no better than the mean, below it worse.
+
+    Attributes:
+        per_event: of the events one by one, padding as zeros: what the tower learns to make.
+        pooled: of their sum, which a ranker with sum pooling sees.
+        ridge_per_event: the same for a ridge regression from one-hot attributes.
+        ridge_pooled: the same.
+        users: how many users it was measured on.
+    """
+
+    per_event: float
+    pooled: float
+    ridge_per_event: float
+    ridge_pooled: float
+    users: int
+
+
+def foretold(model: Model, dataset: Dataset) -> Foretold | None:
+    """Compare the virtual behavior of test users with what the rule hid of theirs.
+
+    A model's own embeddings are the space; each user counts once, with his last test row.
+
+    Returns:
+        None where nothing makes behavior, or the rule hides none.
+    """
+    layout = Layout.build(dataset.schema, dataset.vocabularies, dataset.moments)
+    test, train = dataset.splits["test"], dataset.splits["train"]
+    held_out = _last_rows(test.user, (test.pointer > 0) & dataset.hidden[test.user])
+    old = _last_rows(train.user, ~dataset.is_new("train"))
+    if model.tower is None or isinstance(model.tower, IdGenerator):
+        return None
+    if len(held_out) < 2 or len(old) < 2:
+        return None
+    shown = LoaderOptions(hides_behavior=False, max_events=model.max_events)
+    testing = Loader(dataset, layout, "test", shown)
+    virtual = _behavior(model, testing, held_out, is_virtual=True)
+    real = _behavior(model, testing, held_out, is_virtual=False)
+    learned = _behavior(model, Loader(dataset, layout, "train", shown), old, is_virtual=False)
+    features = _one_hot(dataset)
+    seen, asked = features[train.user[old]], features[test.user[held_out]]
+    by_ridge = _ridge(seen, learned, asked)
+    return Foretold(
+        per_event=_r2(real, virtual),
+        pooled=_r2(_pooled(real), _pooled(virtual)),
+        ridge_per_event=_r2(real, by_ridge),
+        ridge_pooled=_r2(_pooled(real), _pooled(by_ridge)),
+        users=len(held_out),
+    )
+
+
+def _last_rows(user: np.ndarray, chosen: np.ndarray) -> np.ndarray:
+    """The last of the chosen rows of each user, of at most so many users; rows lie by user."""
+    rows = np.flatnonzero(chosen)
+    last = rows[np.flatnonzero(np.diff(user[rows], append=-1))]
+    if len(last) <= MOST_USERS:
+        return last
+    return np.sort(np.random.default_rng(0).choice(last, MOST_USERS, replace=False))
+
+
+@torch.no_grad()
+def _behavior(model: Model, loader: Loader, rows: np.ndarray, *, is_virtual: bool) -> Tensor:
+    """[N, n_v · d], the events of the rows' users, padded with zeros."""
+    model.eval()
+    device = model.embeddings.table.device
+    parts = []
+    for low in range(0, len(rows), loader.options.batch_size):
+        chosen = loader.rows(rows[low : low + loader.options.batch_size])
+        chosen = replace(chosen, hidden=np.full(len(chosen.user), is_virtual))
+        batch = loader.assembler.batch(chosen).to(device)
+        inputs = model.embed(batch, model.embeddings.look_up(batch))
+        events, _ = model.filled(inputs).behavior.pad(model.max_events)
+        parts.append(events.flatten(1).cpu())
+    dim = model.embeddings.table.shape[1]
+    return torch.cat(parts).view(-1, model.max_events, dim)
+
+
+def _pooled(events: Tensor) -> Tensor:
+    return events.sum(1)
+
+
+def _r2(real: Tensor, made: Tensor) -> float:
+    error = (real - made).double().square().sum()
+    spread = (real - real.mean(0)).double().square().sum()
+    return float(1 - error / spread)
+
+
+def _one_hot(dataset: Dataset) -> sparse.csr_matrix:
+    """[U, n], the users' attributes without the id: values as ones, numbers standardised."""
+    users = dataset.users
+    codes = np.asarray(users.codes)[:, int(dataset.schema.users.id_attribute) :]
+    sizes = codes.max(0, initial=0) + 1
+    columns = codes + np.concatenate([[0], np.cumsum(sizes)[:-1]])[: codes.shape[1]]
+    rows = np.repeat(np.arange(len(codes)), codes.shape[1])
+    ones = np.ones(codes.size, np.float32)
+    shape = (len(codes), int(sizes.sum()))
+    mean, deviation = dataset.moments.users.T
+    numbers = np.nan_to_num((np.asarray(users.dense) - mean) / deviation)
+    return sparse.hstack(
+        [sparse.csr_matrix((ones, (rows, columns.ravel())), shape=shape), numbers], format="csr"
+    )
+
+
+def _ridge(x: sparse.csr_matrix, y: Tensor, asked: sparse.csr_matrix) -> Tensor:
+    """Predict events [N, n_v, d] for some users from others'; every tenth chooses the strength."""
+    flat = y.flatten(1).double().numpy()
+    is_apart = np.arange(len(flat)) % 10 == 9
+    errors = []
+    for strength in STRENGTHS:
+        found = _solved(x[~is_apart], flat[~is_apart], x[is_apart], strength)
+        errors.append(np.square(found - flat[is_apart]).sum())
+    best = STRENGTHS[int(np.argmin(errors))]
+    found = _solved(x, flat, asked, best)
+    return torch.from_numpy(found).to(y.dtype).view(-1, *y.shape[1:])
+
+
+def _solved(
+    x: sparse.csr_matrix, y: np.ndarray, asked: sparse.csr_matrix, strength: float
+) -> np.ndarray:
+    mean = y.mean(0)
+    square = (x.T @ x).toarray() + strength * np.eye(x.shape[1])
+    weights = linalg.solve(square.astype(np.float64), x.T @ (y - mean), assume_a="pos")
+    return np.asarray(asked @ weights + mean)

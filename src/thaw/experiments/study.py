@@ -1,0 +1,147 @@
+"""The runs of a comparison: trains what is missing, and reads what is there."""
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Callable
+from functools import cached_property, partial
+from pathlib import Path
+
+import numpy as np
+
+from thaw.data import Dataset
+from thaw.experiments.comparison import CEILING
+from thaw.experiments.foretold import Foretold, foretold
+from thaw.experiments.lines import Trained
+from thaw.experiments.measures import with_conditionals
+from thaw.experiments.references import Reference
+from thaw.methods import Method
+from thaw.options import Training
+from thaw.predicting import Predictions
+from thaw.progress import Progress
+from thaw.recommender import Recommender
+from thaw.run import RunFacts, adopt, facts_of
+from thaw.training import train
+
+ProgressFactory = Callable[[str, int], Progress]
+"""Makes what shows one run's progress, from the method's name and the seed."""
+
+
+class Study:
+    """Trains what is missing, and reads what is there."""
+
+    def __init__(
+        self, dataset: Dataset, out: Path, options: tuple[Training, ...], show: ProgressFactory
+    ) -> None:
+        self.dataset, self.out, self.options, self.show = dataset, out, options, show
+
+    def line(self, what: Method, base: str | None) -> Trained:
+        """A method's runs."""
+        return self._trained(what.name, what, base, "method")
+
+    def ceiling(self, base: Method) -> Trained:
+        """The base with new users' real behavior.
+
+        Where the rule keeps new users out of training, hiding changes nothing there, and the base's
+        own models are asked again.
+        """
+        return self._trained(f"{CEILING} of {base.name}", base, base.name, CEILING)
+
+    def reference(self, what: Reference) -> Trained:
+        """A reference's scores, seed by seed."""
+        predictions = tuple(
+            self._kept(
+                self.out / what.name / f"seed-{options.seed}",
+                f"test-of-{self._dataset_tag}",
+                partial(what.scores, self.dataset, options.seed),
+            )
+            for options in self.options
+        )
+        return Trained(what.name, None, "reference", predictions, ())
+
+    def _trained(self, name: str, what: Method, base: str | None, kind: str) -> Trained:
+        # Strict keeps new users out of training, where hiding then changes nothing: train once, ask
+        # twice.
+        is_shared = kind == CEILING and self.dataset.schema.strict
+        folder = self.out / (what.name if is_shared or kind != CEILING else f"{what.name}-ceiling")
+        hides = kind != CEILING
+        predictions, runs, found = [], [], []
+        for options in self.options:
+            run = folder / f"seed-{options.seed}"
+            recommender = self._recommender(run, name, what, options, hides or is_shared, base)
+            epoch = recommender.facts["best"]["epoch"]
+            ask = partial(_probabilities, recommender, self.dataset, hides)
+            tag = f"{'test' if hides else 'test-ceiling'}-of-epoch-{epoch}"
+            predictions.append(self._kept(run, tag, ask))
+            runs.append(_own_curve(facts_of(run), what))
+            if hides:
+                found.append(_foretold(run / f"foretold-of-epoch-{epoch}.json", recommender))
+        foretold = tuple(each for each in found if each is not None)
+        return Trained(name, base, kind, tuple(predictions), tuple(runs), foretold)
+
+    def _recommender(
+        self,
+        run: Path,
+        name: str,
+        what: Method,
+        options: Training,
+        trains_hidden: bool,
+        base: str | None,
+    ) -> Recommender:
+        """The model of one run, trained first if need be."""
+        if what.after is not None and what.behavior_dropout == 0 and base is not None:
+            # Its ranker is trained as the base is, so the base's own is taken.
+            adopt(self.out / base / run.name, run)
+        return train(
+            self.dataset,
+            what,
+            options,
+            out=run,
+            resume=True,
+            hides_behavior=trains_hidden,
+            progress=self.show(name, options.seed),
+        )
+
+    def _kept(self, folder: Path, tag: str, ask: Callable[[], np.ndarray]) -> Predictions:
+        """The test predictions that lie in a folder; asked for and put there if they do not."""
+        kept = folder / f"{tag}.npy"
+        if not kept.exists():
+            folder.mkdir(parents=True, exist_ok=True)
+            aside = kept.with_name(f".{tag}.partial.npy")
+            np.save(aside, ask())
+            aside.rename(kept)
+        table = self.dataset.splits["test"]
+        found = Predictions(
+            np.asarray(table.user),
+            self.dataset.is_new("test"),
+            np.asarray(table.labels),
+            np.load(kept),
+        )
+        return with_conditionals(found, self.dataset.schema.tasks)
+
+    @cached_property
+    def _dataset_tag(self) -> str:
+        """What tells this dataset's references from another's in the same folder."""
+        return hashlib.sha256(self.dataset.fingerprint.encode()).hexdigest()[:12]
+
+
+def _own_curve(facts: RunFacts, what: Method) -> RunFacts:
+    """What is fitted after training has no epochs of its own, but its base's."""
+    return dataclasses.replace(facts, test_auc=()) if what.after is not None else facts
+
+
+def _foretold(kept: Path, recommender: Recommender) -> Foretold | None:
+    """How well a model's virtual behavior foretells the real, from a file where it is known."""
+    if kept.exists():
+        known = json.loads(kept.read_text())
+        return known and Foretold(**known)
+    assert recommender.dataset is not None
+    found = foretold(recommender.model, recommender.dataset)
+    aside = kept.with_name(f".{kept.name}.partial")
+    aside.write_text(json.dumps(found and dataclasses.asdict(found)))
+    aside.rename(kept)
+    return found
+
+
+def _probabilities(recommender: Recommender, dataset: Dataset, hides: bool) -> np.ndarray:
+    return recommender.predict(dataset, "test", hides_behavior=hides).probabilities

@@ -1,0 +1,134 @@
+"""Further tables as texts: what attributes can tell, AUC by epoch, the paper's layout."""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from thaw.experiments.comparison import Comparison, Line
+from thaw.experiments.foretold import Foretold
+from thaw.experiments.measures import SEGMENTS
+from thaw.experiments.references import ATTRIBUTES_ONLY
+from thaw.experiments.tables import Entry, PaperTable, entries
+from thaw.report.formats import DASH, fixed, percent, signed
+from thaw.report.rows import METRICS, challengers, figure
+
+LIMITS_NOTE = (
+    f"reachable: (method - base) / ({ATTRIBUTES_ONLY} - base), where {ATTRIBUTES_ONLY} is "
+    "significantly above the base: boosted trees that see no behavior, and virtual behavior knows "
+    "no more than attributes do. R²: of virtual against real behavior of users whose behavior was "
+    "hidden, 0 being their mean; of the sum that a ranker pools, and of single events, padding as "
+    "zeros. ridge: the same of a ridge regression from one-hot attributes."
+)
+
+EPOCHS_NOTE = (
+    "Test AUC after each epoch, the mean over those seeds that trained so long. It shows when a "
+    "method leads; which epoch is kept, validation alone decides: *, where most seeds kept it."
+)
+
+PAPER_NOTE = "1 and 2 mark the best and the second best of a column."
+
+
+@dataclass(frozen=True)
+class TextTable:
+    """A table that terminal and HTML only lay out.
+
+    Attributes:
+        title: what it shows.
+        columns: the headers, the rows' names first.
+        rows: the entries.
+        note: how to read it.
+    """
+
+    title: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    note: str
+
+
+def limits_table(comparison: Comparison, task: str) -> TextTable | None:
+    """How much of the gap attributes can win back, and how well behavior is foretold from them.
+
+    Returns:
+        None where neither is known.
+    """
+    has_reference = any(line.name == ATTRIBUTES_ONLY for line in comparison.lines)
+    found = [line for line in challengers(comparison) if has_reference or line.foretold]
+    if not found:
+        return None
+    columns = ("method", *(f"{name} {c}" for _, name in METRICS for c in ("gap", "reachable")))
+    return TextTable(
+        f"{task}: what attributes can tell",
+        (*columns, "R² sum", "ridge", "R² event", "ridge"),
+        tuple(_limits(line, task) for line in found),
+        LIMITS_NOTE,
+    )
+
+
+def _limits(line: Line, task: str) -> tuple[str, ...]:
+    figures = [figure(line.cell(task, "new"), metric) for metric, _ in METRICS]
+    shares = [share.mean for f in figures for share in (f.gap_closed, f.reached)]
+    scores = ("pooled", "ridge_pooled", "per_event", "ridge_per_event")
+    r2 = [mean_r2(line.foretold, name) for name in scores]
+    return (line.name, *map(percent, shares), *(signed(value, 3) for value in r2))
+
+
+def mean_r2(found: tuple[Foretold, ...], name: str) -> float:
+    """The mean over seeds of one of the R²; NaN without any."""
+    return float(np.mean([getattr(each, name) for each in found])) if found else math.nan
+
+
+def epochs_tables(comparison: Comparison) -> list[TextTable]:
+    """AUC of new and of old test users after each epoch, where that was measured."""
+    found = [line for line in comparison.lines if _has_curve(line)]
+    if not found:
+        return []
+    last = max(run.epochs for line in found for run in line.runs)
+    columns = ("method", *(str(k + 1) for k in range(last)))
+    return [
+        TextTable(
+            f"AUC of {segment} users by epoch",
+            columns,
+            tuple((line.name, *_by_epoch(line, place, last)) for line in found),
+            EPOCHS_NOTE,
+        )
+        for place, segment in enumerate(SEGMENTS)
+    ]
+
+
+def _has_curve(line: Line) -> bool:
+    return any(
+        not math.isnan(value) for run in line.runs for pair in run.test_auc for value in pair
+    )
+
+
+def _by_epoch(line: Line, place: int, last: int) -> list[str]:
+    kept = [run.best_epoch for run in line.runs]
+    usual = max(kept, key=kept.count)
+    texts = []
+    for epoch in range(last):
+        values = [run.test_auc[epoch][place] for run in line.runs if len(run.test_auc) > epoch]
+        text = fixed(float(np.mean(values))) if values else ""
+        texts.append(f"{text}*" if epoch == usual else text)
+    return texts
+
+
+def paper_table(comparison: Comparison, table: PaperTable, task: str) -> TextTable:
+    """A table in the paper's layout."""
+    found = entries(comparison, table, task)
+    columns = [
+        text
+        for segment, metric in found[table.names[0]]
+        for text in (f"{segment} {dict(METRICS)[metric]}", "RI %")
+    ]
+    rows = tuple(
+        (name, *(text for entry in cells.values() for text in _entry(entry)))
+        for name, cells in found.items()
+    )
+    return TextTable(f"{table.caption} ({task})", ("method", *columns), rows, PAPER_NOTE)
+
+
+def _entry(entry: Entry) -> tuple[str, str]:
+    place = str(entry.place) if entry.place else "\N{NO-BREAK SPACE}"
+    mean = fixed(entry.mean)
+    return mean if mean == DASH else f"{mean} {place}", signed(entry.improvement, 2)
