@@ -126,7 +126,7 @@ def lines(folder: Path) -> tuple[Line, ...]:
 def test_the_whole_way_each_line_has_ctr_ctcvr_and_cvr(lines: tuple[Line, ...]) -> None:
     tasks = ["click", "conversion", "conversion given click"]
     assert [line.name for line in lines] == [
-        "esmm", "mail-esmm", "ceiling of esmm", "p_best", "p_attributes",
+        "esmm", "mail-esmm", "ceiling of esmm", "attributes-only", "p_best", "p_attributes",
     ]  # fmt: skip
     for line in lines:
         assert [cell.task for cell in line.cells[::2]] == tasks
