@@ -125,7 +125,8 @@ def _asked(dataset: Dataset, runs: list[Recommender], rows: np.ndarray, events: 
 
 
 def _only(found: Predictions, rows: np.ndarray) -> Predictions:
-    return Predictions(**{name: value[rows] for name, value in vars(found).items()})
+    arrays = {name: value for name, value in vars(found).items() if value is not None}
+    return replace(found, **{name: value[rows] for name, value in arrays.items()})
 
 
 def _point(
