@@ -20,18 +20,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 import training
 from measuring import HERE, RESULTS, in_turns, show, write
 
 import thaw
-from thaw.data import Layout
 from thaw.datasets import World, simulate
 from thaw.datasets.simulated import schema as simulated_schema
+from thaw.experiments.foretold import foretold
 from thaw.experiments.measures import measure
-from thaw.loader import Loader, LoaderOptions
 from thaw.methods import MAIL, Method
-from thaw.model import Model
 from thaw.progress import Terminal
 from thaw.statistics import paired_test, ratio_interval
 
@@ -123,28 +120,8 @@ def run(
         for name, value in asdict(measure(found, segment, 0)).items()
         if name in METRICS
     }
-    return figures if method.mail is None else {**figures, R2: foretold(recommender.model, dataset)}
-
-
-@torch.no_grad()
-def foretold(model: Model, dataset: thaw.Dataset) -> float:
-    """R² of new users' virtual behavior, summed over events, against what was hidden of theirs."""
-    assert model.tower is not None
-    layout = Layout.build(dataset.schema, dataset.vocabularies, dataset.moments)
-    as_new, as_old = (
-        Loader(dataset, layout, "test", LoaderOptions(hides_behavior=hides)).epoch()
-        for hides in (True, False)
-    )
-    virtual, real = [], []
-    for batches in zip(as_new, as_old, strict=True):
-        given, shown = (model.embed(batch, model.embeddings.look_up(batch)) for batch in batches)
-        rows = given.is_new & ~shown.is_new
-        made = model.tower.generate(given.user_attributes[given.num_old :])
-        virtual.append(given.behavior.append_virtual(*made).pool()[rows])
-        real.append(shown.behavior.pool()[rows])
-    y = torch.cat(real)
-    error, spread = (y - torch.cat(virtual)).square().sum(), (y - y.mean(0)).square().sum()
-    return float(1 - error / spread)
+    found = foretold(recommender.model, dataset)
+    return figures if found is None else {**figures, R2: found.pooled}
 
 
 def report(seconds: dict[str, Any], runs: Runs) -> None:

@@ -17,7 +17,7 @@ import thaw
 from conftest import Tables, make_schema
 from thaw import cli
 from thaw.data import Dataset
-from thaw.experiments.tables import TABLES
+from thaw.experiments.paper_tables import TABLES
 
 SHORT = ["--max-epochs", "1", "--dim", "4", "--batch-size", "64", "--max-events", "5", "--quiet"]
 

@@ -31,16 +31,16 @@ from thaw.experiments.compare import compare
 from thaw.experiments.comparison import Line
 from thaw.experiments.curves import by_events
 from thaw.experiments.features import check_tower
+from thaw.experiments.paper_tables import TABLES
 from thaw.experiments.pictures import Sample, generated_and_real, new_and_old
 from thaw.experiments.references import standard_references
 from thaw.experiments.runs import run_folder, seeds_of, trained
-from thaw.experiments.study import ProgressFactory
-from thaw.experiments.tables import TABLES
 from thaw.experiments.worlds import SHARES, by_attributes
 from thaw.methods import Method
 from thaw.methods import method as method_of
 from thaw.options import Training
 from thaw.printing import show_comparison, show_sheet
+from thaw.progress import ProgressFactory
 from thaw.recommender import Recommender
 from thaw.report.about import About, about, rule_of
 from thaw.report.cloud_sheets import figure_5_sheet, figure_6_sheet, loss_sheet
@@ -56,6 +56,9 @@ experiments = typer.Typer(
 )
 
 GOES_ON = "the same command goes on where it stopped"
+
+TABLE = """All methods train under one protocol, until validation stops improving. After the
+comparison with its intervals, tests and ceilings stands the table in the paper's layout."""
 
 FIGURE_4 = """Draw the four training losses of MAIL-Base.
 
@@ -98,7 +101,7 @@ Neighbours = Annotated[int, typer.Option(min=1, help="How many nearest neighbour
 
 
 def _table_command(name: str) -> Callable[..., None]:
-    """Make the command of one of the paper's tables."""
+    """Make the command of a table."""
 
     def command(
         what: What,
@@ -113,11 +116,6 @@ def _table_command(name: str) -> Callable[..., None]:
         quiet: Quietly = False,
         as_json: AsJson = False,
     ) -> None:
-        """Repeat a table of the paper on a data set.
-
-        All methods train under one protocol, until validation stops improving. After the comparison
-        with its intervals, tests and ceilings stands the table in the paper's layout.
-        """
         folder = comparison_folder(out or Path(f"{Path(what).stem}-{name}"))
         options = Training(
             seed=seed, max_epochs=max_epochs, patience=patience, device=device, tests_epochs=True
@@ -139,18 +137,17 @@ def _table_command(name: str) -> Callable[..., None]:
     return command
 
 
-for _name in TABLES:
-    experiments.command(_name)(_table_command(_name))
+for _name, _table in TABLES.items():
+    experiments.command(_name, help=f"{_table.caption}.\n\n{TABLE}")(_table_command(_name))
 
 
 @dataclass(frozen=True)
-class _Study:
+class _Given:
     """What the figures of one data set are made from."""
 
     dataset: Dataset
     what: Method
     options: tuple[Training, ...]
-    folder: Path
     runs: Path
     progress: ProgressFactory
 
@@ -164,33 +161,33 @@ class _Study:
         return about(self.dataset, self.what, self.options), rule_of(self.dataset)
 
 
-Draw = Callable[[_Study], tuple[Sheet, dict[str, Any]]]
+Draw = Callable[[_Given], tuple[Sheet, dict[str, Any]]]
 
 
-def _figure_4(study: _Study) -> tuple[Sheet, dict[str, Any]]:
-    study.trained()
-    folders = [run_folder(study.runs, study.what, each.seed) for each in study.options]
+def _figure_4(of: _Given) -> tuple[Sheet, dict[str, Any]]:
+    of.trained()
+    folders = [run_folder(of.runs, of.what.name, each.seed) for each in of.options]
     runs = tuple(facts_of(folder) for folder in folders)
-    line = Line(study.what.name, None, "method", (), runs)
-    given, rule = study.about()
+    line = Line(of.what.name, None, "method", (), runs)
+    given, rule = of.about()
     return loss_sheet(line, given, rule), losses_json(line, given)
 
 
-def _by_events(study: _Study) -> tuple[Sheet, dict[str, Any]]:
-    found = by_events(study.dataset, study.what, study.options, study.runs, study.progress)
-    given, rule = study.about()
+def _by_events(of: _Given) -> tuple[Sheet, dict[str, Any]]:
+    found = by_events(of.dataset, of.what, of.options, of.runs, of.progress)
+    given, rule = of.about()
     return by_events_sheet(found, given, rule), by_events_json(found, given)
 
 
-def _figure_5(study: _Study, sample: Sample) -> tuple[Sheet, dict[str, Any]]:
-    pairs = generated_and_real(study.trained(), study.dataset, sample)
-    given, rule = study.about()
+def _figure_5(of: _Given, sample: Sample) -> tuple[Sheet, dict[str, Any]]:
+    pairs = generated_and_real(of.trained(), of.dataset, sample)
+    given, rule = of.about()
     return figure_5_sheet(pairs, given, rule, sample), clouds_json(pairs, given)
 
 
-def _figure_6(study: _Study, sample: Sample) -> tuple[Sheet, dict[str, Any]]:
-    pairs = new_and_old(study.trained(), study.dataset, sample)
-    given, rule = study.about()
+def _figure_6(of: _Given, sample: Sample) -> tuple[Sheet, dict[str, Any]]:
+    pairs = new_and_old(of.trained(), of.dataset, sample)
+    given, rule = of.about()
     return figure_6_sheet(pairs, given, rule, sample), clouds_json(pairs, given)
 
 
@@ -219,8 +216,8 @@ def _show(name: str, asked: _Asked, draw: Draw, *, as_json: bool) -> None:
             asked.what, folder / "dataset", asked.data, asked.new_users, "4GB", 0.01
         )
         runs = asked.runs or folder / "runs"
-        study = _Study(dataset, what, options, folder, runs, shown(asked.quiet))
-        sheet, numbers = draw(study)
+        given = _Given(dataset, what, options, runs, shown(asked.quiet))
+        sheet, numbers = draw(given)
     show_sheet(sheet, numbers, folder, as_json=as_json)
 
 
@@ -250,7 +247,7 @@ def _curve_command(name: str, draw: Draw) -> Callable[..., None]:
 
 
 def _cloud_command(
-    name: str, draw: Callable[[_Study, Sample], tuple[Sheet, dict[str, Any]]]
+    name: str, draw: Callable[[_Given, Sample], tuple[Sheet, dict[str, Any]]]
 ) -> Callable[..., None]:
     """Make the command of a figure that is drawn of a sample of users."""
 
@@ -276,7 +273,7 @@ def _cloud_command(
         training = Training(seed=seed, max_epochs=max_epochs, patience=patience, device=device)
         asked = _Asked(what, data, out, runs, method, new_users, seeds, training, quiet)
         drawn = Sample(sample, sample_seed, permutations, neighbours)
-        _show(name, asked, lambda study: draw(study, drawn), as_json=as_json)
+        _show(name, asked, lambda given: draw(given, drawn), as_json=as_json)
 
     return command
 

@@ -12,10 +12,9 @@ import typer
 from thaw.data import Dataset
 from thaw.datasets import KNOWN
 from thaw.errors import DataError
-from thaw.experiments.study import ProgressFactory
 from thaw.options import Training
 from thaw.preparation import declared, prepare, source_files
-from thaw.progress import Progress, Quiet, Terminal
+from thaw.progress import Progress, ProgressFactory, Quiet, Terminal
 from thaw.run import is_run
 
 RULES = "'paper', 'strict' or 'natural'"

@@ -84,6 +84,11 @@ class Impressions:
     def __len__(self) -> int:
         return len(self.user)
 
+    @property
+    def last_rows(self) -> np.ndarray:
+        """[U] each user's last row, the one that sees most of the behavior."""
+        return np.flatnonzero(np.diff(self.user, append=-1))
+
 
 @dataclass(frozen=True)
 class Vocabularies:

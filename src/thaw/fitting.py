@@ -73,8 +73,7 @@ def _rows_of_users(loader: Loader) -> list[np.ndarray]:
 @torch.no_grad()
 def _old_users(model: Model, loader: Loader) -> tuple[Tensor, Tensor, Tensor]:
     """Each old user as the last training row shows it: attributes, summed events, their number."""
-    user = np.asarray(loader.impressions.user)
-    last = np.flatnonzero(np.diff(user, append=-1))  # rows lie by user and time
+    last = loader.impressions.last_rows
     parts = []
     for low in range(0, len(last), loader.options.batch_size):
         batch = loader.batch(last[low : low + loader.options.batch_size], 0, 0)

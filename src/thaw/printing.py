@@ -14,8 +14,8 @@ from rich.table import Table
 
 from thaw.data import Dataset
 from thaw.experiments.comparison import Comparison
+from thaw.experiments.paper_tables import PaperTable
 from thaw.experiments.results import write_results
-from thaw.experiments.tables import PaperTable
 from thaw.recommender import Recommender
 from thaw.report.facts import data_facts
 from thaw.report.html import write_html

@@ -1,5 +1,6 @@
 """What a person sees of training, and what TensorBoard does."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol, Self
 
@@ -26,6 +27,10 @@ class Progress(Protocol):
 
     def finish_epoch(self, epoch: int, facts: dict[str, float], *, is_best: bool) -> None:
         """An epoch is over, with its mean losses and its validation AUC."""
+
+
+ProgressFactory = Callable[[str, int], Progress]
+"""Makes what shows one run's progress, from the method's name and the seed."""
 
 
 class Quiet:

@@ -154,7 +154,8 @@ class RunFacts:
         rows_per_second: of training.
         losses: [steps, 4] in the order of LOSSES.
         validation_auc: after each epoch.
-        configuration: what was run, as JSON: method, training, versions and data.
+        configuration: what was run, as JSON: method, training, versions and data, but not where
+            the data lay.
         test_auc: after each epoch the AUC of new and of old users in the test split, the mean over
             tasks; NaN where `tests_epochs` was off.
     """
@@ -188,12 +189,17 @@ def facts_of(folder: Path) -> RunFacts:
         rows_per_second=facts["rows"] / max(facts["seconds"], 1e-9),
         losses=tensors["losses"].numpy(),
         validation_auc=tuple(epoch["validation_auc"] for epoch in facts["epochs"]),
-        configuration=(folder / "run.json").read_text(),
+        configuration=_configuration(folder),
         test_auc=tuple(
             (epoch.get("new_auc", math.nan), epoch.get("old_auc", math.nan))
             for epoch in facts["epochs"]
         ),
     )
+
+
+def _configuration(folder: Path) -> str:
+    facts = json.loads((folder / "run.json").read_text())
+    return json.dumps({name: value for name, value in facts.items() if name != "dataset"})
 
 
 def is_run(folder: Path) -> bool:

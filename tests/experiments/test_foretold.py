@@ -6,7 +6,7 @@ import torch
 
 import thaw
 from builders import TRAINING, mail
-from thaw.experiments.foretold import _one_hot, _r2, _ridge, foretold
+from thaw.experiments.foretold import _attributes, foretold, r2, ridge
 from thaw.methods import Method
 from thaw.methods.fitted import Mean
 from thaw.model import build_for
@@ -21,11 +21,11 @@ def built(dataset, method):
 
 def test_r2_is_one_for_the_truth_and_zero_for_its_mean():
     real = torch.tensor([[1.0, 2.0], [3.0, 0.0], [5.0, 1.0]])
-    assert _r2(real, real) == 1
-    assert _r2(real, real.mean(0).expand(3, 2)) == pytest.approx(0)
+    assert r2(real, real) == 1
+    assert r2(real, real.mean(0).expand(3, 2)) == pytest.approx(0)
     # Errors 1 + 4 + 1 against deviations 4 + 0 + 4 and 1 + 1 + 0.
     made = real + torch.tensor([[1.0, 0.0], [0.0, 2.0], [-1.0, 0.0]])
-    assert _r2(real, made) == pytest.approx(1 - 6 / 10)
+    assert r2(real, made) == pytest.approx(1 - 6 / 10)
 
 
 def test_the_mean_behavior_of_old_users_is_about_as_good_as_the_mean(dataset):
@@ -48,12 +48,12 @@ def test_it_asks_for_users_whose_behavior_was_hidden(dataset):
 
 
 def test_ridge_finds_what_attributes_decide(dataset):
-    features = _one_hot(dataset)
+    features = _attributes(dataset)
     rng = np.random.default_rng(0)
     weights = rng.normal(size=(features.shape[1], 6))
     y = torch.from_numpy(features @ weights).view(-1, 3, 2)
-    found = _ridge(features[:50], y[:50], features[50:])
-    assert _r2(y[50:], found) > 0.7
+    found = ridge(features[:50], y[:50], features[50:])
+    assert r2(y[50:], found) > 0.7
 
 
 def held_out(dataset):

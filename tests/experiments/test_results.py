@@ -30,6 +30,7 @@ def test_a_row_says_how_it_came_about(written):
     configuration = json.loads(rows[0]["configuration"])
     assert configuration["method"]["mail"]["users_per_step"] == mail().mail.users_per_step
     assert configuration["training"]["dim"] == TRAINING.dim
+    assert "dataset" not in configuration  # a path, which says nothing elsewhere
     assert "torch" in json.loads(rows[0]["versions"])
     assert rows[0]["rows_per_second"] > 0
     assert rows[0]["r2_pooled"] == pytest.approx(written[0].lines[1].foretold[0].pooled)

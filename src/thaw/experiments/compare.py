@@ -12,12 +12,13 @@ from thaw.experiments.comparison import Comparison
 from thaw.experiments.lines import Trained, lines
 from thaw.experiments.measures import measured_names, with_conditionals
 from thaw.experiments.references import AttributesOnly, Reference
-from thaw.experiments.study import ProgressFactory, Study
+from thaw.experiments.runs import seeds_of
+from thaw.experiments.study import Study
 from thaw.methods import Method, method
 from thaw.model import check_buildable
 from thaw.options import Training
 from thaw.predicting import Predictions
-from thaw.progress import Quiet
+from thaw.progress import ProgressFactory, Quiet
 
 
 def compare(
@@ -55,11 +56,9 @@ def compare(
         raise MethodError("methods: is empty; name one or more")
     chosen = _with_bases([method(m) if isinstance(m, str) else m for m in named])
     first = training or Training()
-    if seeds < 1:
-        raise MethodError(f"seeds (={seeds}) must be 1 or more")
+    options = seeds_of(first, seeds)
     for each in chosen:
         check_buildable(each, dataset, first)
-    options = tuple(dataclasses.replace(first, seed=first.seed + k) for k in range(seeds))
     show = progress or (lambda name, seed: Quiet())
     study = Study(dataset, Path(out), options, show)
     bases = {each.factory: each.name for each in chosen if _is_base(each)}

@@ -32,6 +32,7 @@ class Figure:
             there is no gap to close.
         reached: the share of the way from base to what attributes allow, of which virtual
             behavior can know no more; NaN where that is not significantly above the base.
+        allowed: for a base, the test of what attributes allow against it; else None.
     """
 
     values: tuple[float, ...]
@@ -41,6 +42,7 @@ class Figure:
     over_users: PairedTest | None = None
     gap_closed: Interval = UNKNOWN
     reached: Interval = UNKNOWN
+    allowed: PairedTest | None = None
 
     @property
     def test(self) -> PairedTest | None:

@@ -11,10 +11,10 @@ from thaw.errors import DataError, MethodError
 from thaw.experiments.comparison import Line
 from thaw.experiments.lines import Trained, lines
 from thaw.experiments.runs import trained
-from thaw.experiments.study import ProgressFactory
 from thaw.methods import MetaEmb, Method
 from thaw.options import Training
 from thaw.predicting import Predictions, predict
+from thaw.progress import ProgressFactory
 from thaw.recommender import Recommender
 
 COUNTS = (0, 1, 2, 5, 10, 20, 50)

@@ -79,7 +79,7 @@ def sampled_rows(dataset: Dataset, most: int, seed: int, *, with_behavior: bool)
         with_behavior: only users with behavior before that row, hidden or not.
     """
     table = dataset.splits["test"]
-    last = np.flatnonzero(np.diff(table.user, append=-1))  # rows lie by user and time
+    last = table.last_rows
     if with_behavior:
         last = last[np.asarray(table.pointer)[last] > 0]
     is_new, random = dataset.is_new("test")[last], np.random.default_rng(seed)

@@ -7,7 +7,8 @@ import torch
 from scipy import linalg, sparse
 from torch import Tensor
 
-from thaw.data import Dataset, Layout
+from thaw.data import Dataset, Impressions, Layout
+from thaw.experiments.one_hot import one_hot
 from thaw.loader import Loader, LoaderOptions
 from thaw.model import Model
 from thaw.nn.id_generator import IdGenerator
@@ -46,10 +47,11 @@ def foretold(model: Model, dataset: Dataset) -> Foretold | None:
     """
     layout = Layout.build(dataset.schema, dataset.vocabularies, dataset.moments)
     test, train = dataset.splits["test"], dataset.splits["train"]
-    held_out = _last_rows(test.user, (test.pointer > 0) & dataset.hidden[test.user])
-    old = _last_rows(train.user, ~dataset.is_new("train"))
     if model.tower is None or isinstance(model.tower, IdGenerator):
         return None
+    # Whose last row has no behavior before it had none before any.
+    held_out = _some(test, (test.pointer > 0) & dataset.hidden[test.user])
+    old = _some(train, ~dataset.is_new("train"))
     if len(held_out) < 2 or len(old) < 2:
         return None
     shown = LoaderOptions(hides_behavior=False, max_events=model.max_events)
@@ -57,22 +59,20 @@ def foretold(model: Model, dataset: Dataset) -> Foretold | None:
     virtual = _behavior(model, testing, held_out, is_virtual=True)
     real = _behavior(model, testing, held_out, is_virtual=False)
     learned = _behavior(model, Loader(dataset, layout, "train", shown), old, is_virtual=False)
-    features = _one_hot(dataset)
-    seen, asked = features[train.user[old]], features[test.user[held_out]]
-    by_ridge = _ridge(seen, learned, asked)
+    attributes = _attributes(dataset)
+    by_ridge = ridge(attributes[train.user[old]], learned, attributes[test.user[held_out]])
     return Foretold(
-        per_event=_r2(real, virtual),
-        pooled=_r2(_pooled(real), _pooled(virtual)),
-        ridge_per_event=_r2(real, by_ridge),
-        ridge_pooled=_r2(_pooled(real), _pooled(by_ridge)),
+        per_event=r2(real, virtual),
+        pooled=r2(_pooled(real), _pooled(virtual)),
+        ridge_per_event=r2(real, by_ridge),
+        ridge_pooled=r2(_pooled(real), _pooled(by_ridge)),
         users=len(held_out),
     )
 
 
-def _last_rows(user: np.ndarray, chosen: np.ndarray) -> np.ndarray:
-    """The last of the chosen rows of each user, of at most so many users; rows lie by user."""
-    rows = np.flatnonzero(chosen)
-    last = rows[np.flatnonzero(np.diff(user[rows], append=-1))]
+def _some(table: Impressions, chosen: np.ndarray) -> np.ndarray:
+    """The last rows of the users whose last row is chosen, of at most so many users."""
+    last: np.ndarray = table.last_rows[chosen[table.last_rows]]
     if len(last) <= MOST_USERS:
         return last
     return np.sort(np.random.default_rng(0).choice(last, MOST_USERS, replace=False))
@@ -80,7 +80,7 @@ def _last_rows(user: np.ndarray, chosen: np.ndarray) -> np.ndarray:
 
 @torch.no_grad()
 def _behavior(model: Model, loader: Loader, rows: np.ndarray, *, is_virtual: bool) -> Tensor:
-    """[N, n_v · d], the events of the rows' users, padded with zeros."""
+    """[N, n_v, d], the events of the rows' users, padded with zeros."""
     model.eval()
     device = model.embeddings.table.device
     parts = []
@@ -90,38 +90,31 @@ def _behavior(model: Model, loader: Loader, rows: np.ndarray, *, is_virtual: boo
         batch = loader.assembler.batch(chosen).to(device)
         inputs = model.embed(batch, model.embeddings.look_up(batch))
         events, _ = model.filled(inputs).behavior.pad(model.max_events)
-        parts.append(events.flatten(1).cpu())
-    dim = model.embeddings.table.shape[1]
-    return torch.cat(parts).view(-1, model.max_events, dim)
+        parts.append(events.cpu())
+    return torch.cat(parts)
 
 
 def _pooled(events: Tensor) -> Tensor:
     return events.sum(1)
 
 
-def _r2(real: Tensor, made: Tensor) -> float:
+def r2(real: Tensor, made: Tensor) -> float:
+    """How much of the real values' spread around their mean the made ones explain."""
     error = (real - made).double().square().sum()
     spread = (real - real.mean(0)).double().square().sum()
     return float(1 - error / spread)
 
 
-def _one_hot(dataset: Dataset) -> sparse.csr_matrix:
+def _attributes(dataset: Dataset) -> sparse.csr_matrix:
     """[U, n], the users' attributes without the id: values as ones, numbers standardised."""
     users = dataset.users
-    codes = np.asarray(users.codes)[:, int(dataset.schema.users.id_attribute) :]
-    sizes = codes.max(0, initial=0) + 1
-    columns = codes + np.concatenate([[0], np.cumsum(sizes)[:-1]])[: codes.shape[1]]
-    rows = np.repeat(np.arange(len(codes)), codes.shape[1])
-    ones = np.ones(codes.size, np.float32)
-    shape = (len(codes), int(sizes.sum()))
     mean, deviation = dataset.moments.users.T
     numbers = np.nan_to_num((np.asarray(users.dense) - mean) / deviation)
-    return sparse.hstack(
-        [sparse.csr_matrix((ones, (rows, columns.ravel())), shape=shape), numbers], format="csr"
-    )
+    ids = one_hot(users, first=int(dataset.schema.users.id_attribute))
+    return sparse.hstack([ids, numbers], format="csr")
 
 
-def _ridge(x: sparse.csr_matrix, y: Tensor, asked: sparse.csr_matrix) -> Tensor:
+def ridge(x: sparse.csr_matrix, y: Tensor, asked: sparse.csr_matrix) -> Tensor:
     """Predict events [N, n_v, d] for some users from others'; every tenth chooses the strength."""
     flat = y.flatten(1).double().numpy()
     is_apart = np.arange(len(flat)) % 10 == 9
@@ -129,8 +122,7 @@ def _ridge(x: sparse.csr_matrix, y: Tensor, asked: sparse.csr_matrix) -> Tensor:
     for strength in STRENGTHS:
         found = _solved(x[~is_apart], flat[~is_apart], x[is_apart], strength)
         errors.append(np.square(found - flat[is_apart]).sum())
-    best = STRENGTHS[int(np.argmin(errors))]
-    found = _solved(x, flat, asked, best)
+    found = _solved(x, flat, asked, STRENGTHS[int(np.argmin(errors))])
     return torch.from_numpy(found).to(y.dtype).view(-1, *y.shape[1:])
 
 

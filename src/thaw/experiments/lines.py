@@ -98,7 +98,11 @@ def _figure(
     is_single = len(values) == 1
     interval = resampled.interval() if is_single else seed_interval(values)
     if base is None:
-        return Figure(tuple(values), interval)
+        figure = Figure(tuple(values), interval)
+        if this.kind != "method" or name != "new" or goals[1] is None:
+            return figure
+        allowed = _figure(goals[1], this, (None, None), task, name, metric).test
+        return replace(figure, allowed=allowed)
     own = base.values(task, name, metric)
     figure = Figure(
         tuple(values),

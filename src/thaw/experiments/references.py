@@ -9,11 +9,13 @@ import numpy as np
 from scipy import sparse
 
 from thaw.data import Dataset, Entities, Impressions
+from thaw.experiments.one_hot import one_hot
 from thaw.metrics import auc
 from thaw.schema import NaturalRule, StrictRule
 
 ATTRIBUTES_ONLY = "attributes-only"
 FOLDS = 5
+EVERY = slice(None)
 
 
 class Reference(Protocol):
@@ -58,10 +60,8 @@ class AttributesOnly:
     def scores(self, dataset: Dataset, seed: int) -> np.ndarray:
         """Return probabilities [N, tasks] for the test rows."""
         chosen = _sample(len(dataset.splits["train"]), self.rows, seed)
-        train, validation, test = (
-            self._columns(dataset, name) for name in ("train", "validation", "test")
-        )
-        train = train[0][chosen], train[1][chosen]
+        train = self._columns(dataset, "train", chosen)
+        validation, test = (self._columns(dataset, name) for name in ("validation", "test"))
         labels = np.asarray(dataset.splits["train"].labels)[chosen]
         valid_labels = np.asarray(dataset.splits["validation"].labels)
         found = [
@@ -103,17 +103,19 @@ class AttributesOnly:
         shown = np.hstack([encoder.transform(test[0]), test[1]])
         return np.asarray(trees.predict_proba(shown)[:, 1])
 
-    def _columns(self, dataset: Dataset, split: str) -> tuple[np.ndarray, np.ndarray]:
-        """[N, n] int32 ids of the fields and of their pairs, and [N, m] float32 numbers."""
+    def _columns(
+        self, dataset: Dataset, split: str, chosen: np.ndarray | slice = EVERY
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """[N, n] ids of the chosen rows' fields and of their pairs, and [N, m] numbers."""
         table, users, items = dataset.splits[split], dataset.users, dataset.items
-        attributes = users.codes[table.user, _first_attribute(dataset) :]
-        target = items.codes[table.item]
-        ids = [attributes, np.asarray(table.codes), target]
+        user, item = table.user[chosen], table.item[chosen]
+        target = items.codes[item]
+        ids = [users.codes[user, _first_attribute(dataset) :], table.codes[chosen], target]
         # With the id as an attribute its pairs would stand for single rows.
-        no_id = users.codes[table.user, int(dataset.schema.users.id_attribute) :]
+        no_id = users.codes[user, int(dataset.schema.users.id_attribute) :]
         if 0 < no_id.shape[1] * target.shape[1] <= self.pairs:
             ids.append(_pairs(no_id, target, items))
-        numbers = [users.dense[table.user], np.asarray(table.dense), items.dense[table.item]]
+        numbers = [users.dense[user], table.dense[chosen], items.dense[item]]
         return np.hstack(ids), np.hstack(numbers)
 
 
@@ -204,21 +206,13 @@ def _pairs(attributes: np.ndarray, target: np.ndarray, items: Entities) -> np.nd
 
 def _sample(rows: int, most: int, seed: int) -> np.ndarray | slice:
     if rows <= most:
-        return slice(None)
+        return EVERY
     return np.sort(np.random.default_rng(seed).choice(rows, most, replace=False))
 
 
 def _features(table: Entities, first: int) -> sparse.csr_matrix:
-    """[N, values], a 1 for each value of a categorical field, all with equal weight."""
-    codes = np.asarray(table.codes)[:, first:]
-    count, fields = codes.shape
-    sizes = codes.max(0, initial=0).astype(np.int64) + 1
-    columns = codes + np.concatenate([[0], np.cumsum(sizes)[:-1]])[:fields]
-    rows = np.repeat(np.arange(count), fields)
-    values = np.full(count * fields, 1 / max(fields, 1), np.float32)
-    return sparse.csr_matrix(
-        (values, (rows, columns.ravel())), shape=(count, max(int(sizes.sum()), 1))
-    )
+    """[N, values], the values of the categorical fields, all with equal weight."""
+    return one_hot(table, first=first) / max(table.codes.shape[1] - first, 1)
 
 
 def _ids(table: Impressions) -> tuple[np.ndarray, np.ndarray]:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import os
 import platform
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -33,7 +34,7 @@ def _rows(comparison: Comparison) -> Iterator[dict[str, Any]]:
         "dataset": comparison.dataset,
         "rule": comparison.rule,
         "written": datetime.now(UTC).isoformat(timespec="seconds"),
-        "machine": f"{platform.system()} {platform.machine()}, {platform.processor()}",
+        "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
         "versions": json.dumps(versions()),
     }
     for line in comparison.lines:

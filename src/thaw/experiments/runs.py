@@ -1,4 +1,4 @@
-"""The runs of one method, one a seed, where a comparison keeps them too."""
+"""The runs of one method, one a seed: their options, folders and models."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -6,16 +6,16 @@ from pathlib import Path
 
 from thaw.data import Dataset
 from thaw.errors import MethodError
-from thaw.experiments.study import ProgressFactory
 from thaw.methods import Method
 from thaw.options import Training
+from thaw.progress import ProgressFactory
 from thaw.recommender import Recommender
 from thaw.training import train
 
 
-def run_folder(out: Path, what: Method, seed: int) -> Path:
-    """The folder of a run; `compare` has the same."""
-    return out / what.name / f"seed-{seed}"
+def run_folder(out: Path, name: str, seed: int) -> Path:
+    """The folder of one seed's run of what has this name."""
+    return out / name / f"seed-{seed}"
 
 
 def seeds_of(training: Training, seeds: int) -> tuple[Training, ...]:
@@ -42,7 +42,7 @@ def trained(
             dataset,
             what,
             each,
-            out=run_folder(out, what, each.seed),
+            out=run_folder(out, what.name, each.seed),
             resume=True,
             progress=progress(what.name, each.seed),
         )

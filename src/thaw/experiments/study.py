@@ -15,16 +15,14 @@ from thaw.experiments.foretold import Foretold, foretold
 from thaw.experiments.lines import Trained
 from thaw.experiments.measures import with_conditionals
 from thaw.experiments.references import Reference
+from thaw.experiments.runs import run_folder
 from thaw.methods import Method
 from thaw.options import Training
 from thaw.predicting import Predictions
-from thaw.progress import Progress
+from thaw.progress import ProgressFactory
 from thaw.recommender import Recommender
 from thaw.run import RunFacts, adopt, facts_of
 from thaw.training import train
-
-ProgressFactory = Callable[[str, int], Progress]
-"""Makes what shows one run's progress, from the method's name and the seed."""
 
 
 class Study:
@@ -51,7 +49,7 @@ class Study:
         """A reference's scores, seed by seed."""
         predictions = tuple(
             self._kept(
-                self.out / what.name / f"seed-{options.seed}",
+                run_folder(self.out, what.name, options.seed),
                 f"test-of-{self._dataset_tag}",
                 partial(what.scores, self.dataset, options.seed),
             )
@@ -63,11 +61,11 @@ class Study:
         # Strict keeps new users out of training, where hiding then changes nothing: train once, ask
         # twice.
         is_shared = kind == CEILING and self.dataset.schema.strict
-        folder = self.out / (what.name if is_shared or kind != CEILING else f"{what.name}-ceiling")
+        stem = what.name if is_shared or kind != CEILING else f"{what.name}-ceiling"
         hides = kind != CEILING
         predictions, runs, found = [], [], []
         for options in self.options:
-            run = folder / f"seed-{options.seed}"
+            run = run_folder(self.out, stem, options.seed)
             recommender = self._recommender(run, name, what, options, hides or is_shared, base)
             epoch = recommender.facts["best"]["epoch"]
             ask = partial(_probabilities, recommender, self.dataset, hides)
@@ -91,7 +89,7 @@ class Study:
         """The model of one run, trained first if need be."""
         if what.after is not None and what.behavior_dropout == 0 and base is not None:
             # Its ranker is trained as the base is, so the base's own is taken.
-            adopt(self.out / base / run.name, run)
+            adopt(run_folder(self.out, base, options.seed), run)
         return train(
             self.dataset,
             what,

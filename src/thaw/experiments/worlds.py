@@ -14,10 +14,10 @@ from thaw.datasets.simulated import schema
 from thaw.errors import DataError
 from thaw.experiments.compare import compare
 from thaw.experiments.comparison import CEILING, Comparison, Figure
-from thaw.experiments.study import ProgressFactory
 from thaw.metrics import gap_closed
 from thaw.options import Training
 from thaw.preparation import prepare
+from thaw.progress import ProgressFactory
 from thaw.statistics import Interval, ratio_interval
 
 SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)
@@ -102,6 +102,7 @@ def _point(
         out=folder / "runs",
         seeds=seeds,
         training=training,
+        references=(),  # the world itself knows what attributes allow
         progress=progress,
     )
     point = _measured(world.interest_determined, found)

@@ -11,8 +11,9 @@ from thaw.experiments.pictures import SPACES, Pair, Sample
 from thaw.report.about import About
 from thaw.report.figures import LOSS_NAMES, loss_panels, smoothing_window
 from thaw.report.formats import count, fixed, p_phrase, p_value, percent
+from thaw.report.grid import Grid
 from thaw.report.scatter import cloud_panel
-from thaw.report.sheet import Grid, Part, Sheet
+from thaw.report.sheet import Part, Sheet
 
 Pairs = tuple[tuple[str, str], ...]
 

@@ -11,9 +11,10 @@ from thaw.experiments.worlds import BASE, MAIL, WorldPoint
 from thaw.options import Training
 from thaw.report.about import About, settings
 from thaw.report.formats import count, fixed, half_width, p_phrase, p_value, percent, share, signed
+from thaw.report.grid import Grid
 from thaw.report.rows import METRICS, figure
 from thaw.report.scatter import Series, curve_panel
-from thaw.report.sheet import Grid, Part, Sheet
+from thaw.report.sheet import Part, Sheet
 from thaw.resampling import Statistic
 from thaw.statistics import Interval
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from thaw.experiments.comparison import Comparison
 from thaw.experiments.measures import SEGMENTS
-from thaw.experiments.tables import PaperTable
+from thaw.experiments.paper_tables import PaperTable
 from thaw.report import notes
 from thaw.report.facts import DataFacts
 from thaw.report.figures import (
@@ -19,7 +19,7 @@ from thaw.report.figures import (
 from thaw.report.page import render, write_page
 from thaw.report.rows import METRICS, Row, efforts, rows
 from thaw.report.svg import Panel
-from thaw.report.tables import TextTable, epochs_tables, limits_table, paper_table
+from thaw.report.text_tables import TextTable, epochs_tables, limits_table, paper_table
 from thaw.report.verdict import caveats, task_verdict
 from thaw.run import versions
 

@@ -182,7 +182,7 @@ def _references(comparison: Comparison) -> list[tuple[str, str]]:
     told = [(name, f"reference: {known[name]}") for name in names if name in known]
     others = [name for name in names if name not in known]
     if others:
-        told.append((", ".join(others), "reference: another system's scores, read from the data"))
+        told.append((", ".join(others), "reference: another system's scores"))
     is_single = any(
         line.kind == "reference" and len(line.cells[0].auc.values) < len(comparison.seeds)
         for line in comparison.lines

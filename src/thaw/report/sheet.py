@@ -4,27 +4,13 @@ from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
-from rich.box import SIMPLE_HEAD
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
+from thaw.report.grid import Grid
 from thaw.report.page import render, write_page
 from thaw.report.svg import Panel
 from thaw.run import versions
-
-
-@dataclass(frozen=True)
-class Grid:
-    """A table of texts.
-
-    Attributes:
-        columns: the headers; the first column names the rows.
-        rows: as many texts each.
-    """
-
-    columns: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
 
 
 @dataclass(frozen=True)
@@ -85,19 +71,10 @@ def print_sheet(sheet: Sheet, console: Console) -> None:
     for part in sheet.parts:
         console.print()
         console.print(Text(part.title, style="bold"))
-        console.print(_table(part.grid))
+        console.print(part.grid.for_terminal())
         for note in part.notes:
             console.print(Text(note))
     console.print()
     console.print(Text("Verdict", style="bold"))
     for sentence in sheet.verdict:
         console.print(Text(sentence))
-
-
-def _table(grid: Grid) -> Table:
-    table = Table(box=SIMPLE_HEAD, show_edge=False, padding=0, header_style="")
-    for number, name in enumerate(grid.columns):
-        table.add_column(name, justify="right" if number else "left", overflow="fold")
-    for row in grid.rows:
-        table.add_row(*map(Text, row))
-    return table

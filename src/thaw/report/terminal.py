@@ -10,10 +10,10 @@ from rich.text import Text
 
 from thaw.experiments.comparison import Comparison
 from thaw.experiments.measures import SEGMENTS
-from thaw.experiments.tables import PaperTable
+from thaw.experiments.paper_tables import PaperTable
 from thaw.report.notes import TRAINING_NOTE, gap_notes, legend, partial_notes, segment_note
 from thaw.report.rows import METRICS, Number, Row, Scores, efforts, rows
-from thaw.report.tables import TextTable, epochs_tables, limits_table, paper_table
+from thaw.report.text_tables import TextTable, epochs_tables, limits_table, paper_table
 from thaw.report.verdict import verdict
 
 _NAME_WIDTH = 6  # below which names are cut no further
@@ -53,12 +53,7 @@ def print_comparison(
 
 def _print_table(table: TextTable, console: Console) -> None:
     _heading(console, table.title)
-    shown = _table()
-    for header in table.columns[1:]:
-        shown.add_column(header.replace(" ", "\n"), justify="right", overflow="fold")
-    for row in table.rows:
-        shown.add_row(*map(Text, row))
-    console.print(shown)
+    console.print(table.grid.for_terminal(breaks_headers=True))
     _print_lines(console, [table.note])
 
 

@@ -5,7 +5,7 @@ import math
 from thaw.experiments.comparison import Cell, Comparison, Figure, Line
 from thaw.experiments.references import ATTRIBUTES_ONLY
 from thaw.report.formats import fixed, p_phrase, percent, share, signed
-from thaw.report.notes import gap_note
+from thaw.report.notes import gap_note, is_significant
 from thaw.report.rows import METRICS, bases, ceiling_of, challengers, figure
 from thaw.resampling import Statistic
 
@@ -37,7 +37,7 @@ def verdict(comparison: Comparison) -> list[str]:
 def task_verdict(comparison: Comparison, task: str) -> list[str]:
     """The sentences of one task."""
     told = [_gap(comparison, base, task) for base in bases(comparison)]
-    told += [_reachable(comparison, base, task) for base in bases(comparison)]
+    told.append(_reachable(comparison, task))
     told += [_closest(comparison, base, task) for base in bases(comparison)]
     told += _new_users(challengers(comparison), task)
     told += _old_users(challengers(comparison), task)
@@ -89,20 +89,29 @@ def _lift(base: Line, ceiling: Line, task: str, metric: Statistic, name: str) ->
     return f"New users have a gap in {name}: real behavior {lift}."
 
 
-def _reachable(comparison: Comparison, base: Line, task: str) -> str:
-    """How much of the gap in AUC attributes can win back, where there is one."""
+def _reachable(comparison: Comparison, task: str) -> str:
+    """How much of the bases' gaps in AUC attributes can win back, where there are gaps."""
     reference = next((line for line in comparison.lines if line.name == ATTRIBUTES_ONLY), None)
-    ceiling = ceiling_of(comparison, base)
-    if reference is None or ceiling is None or not comparison.has_gap(base, task, "auc"):
+    asked = [base for base in bases(comparison) if comparison.has_gap(base, task, "auc")]
+    if reference is None or not asked:
         return ""
-    low, best, high = (
-        line.cell(task, "new").auc.interval.mean for line in (base, reference, ceiling)
-    )
-    told = f"Boosted trees on attributes alone reach {fixed(best)} in AUC"
-    if not best > low:
-        return f"{told}, no more than {base.name}: little is left for virtual behavior to win."
-    part = percent((best - low) / (high - low))
-    return f"{told}: {part} of {base.name}'s gap is what attributes can win back."
+    best = reference.cell(task, "new").auc.interval.mean
+    told = [_allowed(comparison, base, task, best) for base in asked]
+    return f"Boosted trees on attributes alone reach {fixed(best)} in AUC: {'; '.join(told)}."
+
+
+def _allowed(comparison: Comparison, base: Line, task: str, best: float) -> str:
+    """What attributes allow of one base's gap, in words that follow the test."""
+    own, ceiling = base.cell(task, "new").auc, ceiling_of(comparison, base)
+    assert ceiling is not None  # a gap is one to a ceiling
+    test, low = own.allowed, own.interval.mean
+    if test is None or not is_significant(test.p_value):
+        p = p_phrase(test.p_value if test else math.nan)
+        return f"not significantly other than {base.name} without behavior ({p})"
+    if test.difference < 0:
+        return f"below {base.name} without behavior, so little is left for virtual behavior to win"
+    part = percent((best - low) / (ceiling.cell(task, "new").auc.interval.mean - low))
+    return f"{part} of {base.name}'s gap is what attributes can win back"
 
 
 def _closest(comparison: Comparison, base: Line, task: str) -> str:

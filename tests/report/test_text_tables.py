@@ -10,21 +10,24 @@ from thaw.experiments.comparison import Comparison, Line
 from thaw.experiments.foretold import Foretold
 from thaw.report.facts import DataFacts
 from thaw.report.html import write_html
-from thaw.report.tables import epochs_tables, limits_table
 from thaw.report.terminal import print_comparison
+from thaw.report.text_tables import epochs_tables, limits_table
 from thaw.report.verdict import verdict
-from thaw.statistics import Interval
+from thaw.statistics import Interval, PairedTest
 
 R2 = Foretold(per_event=0.01, pooled=0.08, ridge_per_event=0.02, ridge_pooled=0.06, users=100)
 
 
-def limited(reference_auc: float = 0.715) -> Comparison:
+def limited(reference_auc: float = 0.715, p: float = 0.001) -> Comparison:
     """MAIL has half of the gap, and four fifths of what trees on attributes reach."""
+    difference = reference_auc - 0.70
+    allowed = PairedTest(difference, difference - 0.003, difference + 0.003, p, 3)
+    own = line("base-dnn", (replace(figure(0.70), allowed=allowed), figure(0.65)))
     reached = Interval(0.8, 0.6, 1.0)
     method = mail(auc=replace(figure(0.71, 0.004, gap=0.5), reached=reached))
     method = replace(method, foretold=(R2, replace(R2, pooled=0.06)))
     trees = line("attributes-only", (figure(reference_auc), figure(0.67)), kind="reference")
-    return comparison(base(), method, ceiling(), trees)
+    return comparison(own, method, ceiling(), trees)
 
 
 def with_curve(given: Line, curves: list[list[float]]) -> Line:
@@ -39,9 +42,9 @@ def with_curve(given: Line, curves: list[list[float]]) -> Line:
 def test_shares_of_both_gaps_and_r2_stand_side_by_side() -> None:
     table = limits_table(limited(), "click")
     assert table is not None
-    assert [row[0] for row in table.rows] == ["mail-base"]
-    assert table.rows[0][1:3] == ("50 %", "80 %")
-    assert table.rows[0][5:] == ("+0.070", "+0.060", "+0.010", "+0.020")
+    assert [row[0] for row in table.grid.rows] == ["mail-base"]
+    assert table.grid.rows[0][1:3] == ("50 %", "80 %")
+    assert table.grid.rows[0][5:] == ("+0.070", "+0.060", "+0.010", "+0.020")
 
 
 def test_there_is_no_such_table_where_nothing_is_known() -> None:
@@ -52,18 +55,22 @@ def test_there_is_no_such_table_where_nothing_is_known() -> None:
 def test_the_verdict_says_what_attributes_can_win_back() -> None:
     told = " ".join(verdict(limited()))
     assert "reach 0.7150 in AUC: 75 % of base-dnn's gap is what attributes can win back" in told
-    nothing = " ".join(verdict(limited(reference_auc=0.69)))
-    assert "reach 0.6900 in AUC, no more than base-dnn" in nothing
+    below = " ".join(verdict(limited(reference_auc=0.69)))
+    assert "reach 0.6900 in AUC: below base-dnn without behavior, so little is left" in below
+    unsure = " ".join(verdict(limited(p=0.3)))
+    assert "0.7150 in AUC: not significantly other than base-dnn" in unsure
+    assert "(p = 0.300)" in unsure
+    assert "win back" not in unsure
 
 
 def test_epochs_are_means_over_the_seeds_that_came_so_far() -> None:
     given = with_curve(base(), [[0.6, 0.7], [0.62, 0.72, 0.74], [0.64, 0.68, math.nan]])
     new, old = epochs_tables(comparison(given, mail()))
-    assert new.columns == ("method", "1", "2", "3", "kept")
-    assert new.rows[0][:3] == ("base-dnn", "0.6200", "0.7000")
-    assert new.rows[0][4] == "0.7000"  # the second epoch of each
-    assert old.rows[0][1] == "0.6300"
-    assert len(new.rows) == 1  # mail-base was not measured
+    assert new.grid.columns == ("method", "1", "2", "3", "kept")
+    assert new.grid.rows[0][:3] == ("base-dnn", "0.6200", "0.7000")
+    assert new.grid.rows[0][4] == "0.7000"  # the second epoch of each
+    assert old.grid.rows[0][1] == "0.6300"
+    assert len(new.grid.rows) == 1  # mail-base was not measured
 
 
 def test_terminal_and_page_show_them(tmp_path) -> None:

@@ -8,9 +8,10 @@ import numpy as np
 from thaw.experiments.comparison import Comparison, Line
 from thaw.experiments.foretold import Foretold
 from thaw.experiments.measures import SEGMENTS
+from thaw.experiments.paper_tables import Entry, PaperTable, entries
 from thaw.experiments.references import ATTRIBUTES_ONLY
-from thaw.experiments.tables import Entry, PaperTable, entries
 from thaw.report.formats import DASH, fixed, percent, signed
+from thaw.report.grid import Grid
 from thaw.report.rows import METRICS, challengers, figure
 
 LIMITS_NOTE = (
@@ -34,18 +35,16 @@ PAPER_NOTE = "1 and 2 mark the best and the second best of a column."
 
 @dataclass(frozen=True)
 class TextTable:
-    """A table that terminal and HTML only lay out.
+    """A table with what stands around it.
 
     Attributes:
         title: what it shows.
-        columns: the headers, the rows' names first.
-        rows: the entries.
+        grid: the table.
         note: how to read it.
     """
 
     title: str
-    columns: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
+    grid: Grid
     note: str
 
 
@@ -62,8 +61,10 @@ def limits_table(comparison: Comparison, task: str) -> TextTable | None:
     columns = ("method", *(f"{name} {c}" for _, name in METRICS for c in ("gap", "reachable")))
     return TextTable(
         f"{task}: what attributes can tell",
-        (*columns, "R² sum", "ridge", "R² event", "ridge"),
-        tuple(_limits(line, task) for line in found),
+        Grid(
+            (*columns, "R² sum", "ridge", "R² event", "ridge"),
+            tuple(_limits(line, task) for line in found),
+        ),
         LIMITS_NOTE,
     )
 
@@ -92,8 +93,7 @@ def epochs_tables(comparison: Comparison) -> list[TextTable]:
     return [
         TextTable(
             f"AUC of {segment} users by epoch",
-            columns,
-            tuple((line.name, *_by_epoch(line, place, epochs)) for line in found),
+            Grid(columns, tuple((line.name, *_by_epoch(line, place, epochs)) for line in found)),
             EPOCHS_NOTE,
         )
         for place, segment in enumerate(SEGMENTS)
@@ -126,7 +126,8 @@ def paper_table(comparison: Comparison, table: PaperTable, task: str) -> TextTab
         (name, *(text for entry in cells.values() for text in _entry(entry)))
         for name, cells in found.items()
     )
-    return TextTable(f"{table.caption} ({task})", ("method", *columns), rows, PAPER_NOTE)
+    grid = Grid(("method", *columns), rows)
+    return TextTable(f"{table.caption} ({task})", grid, PAPER_NOTE)
 
 
 def _entry(entry: Entry) -> tuple[str, str]:

@@ -3,9 +3,9 @@ import pytest
 import thaw
 from conftest import make_schema, make_tables
 from report.comparisons import base, comparison, figure, line
-from thaw.experiments.tables import DEPARTURES, TABLES, PaperTable, entries
+from thaw.experiments.paper_tables import DEPARTURES, TABLES, PaperTable, entries
 from thaw.methods import MAIL, METHODS
-from thaw.report.tables import paper_table
+from thaw.report.text_tables import paper_table
 from thaw.schema import StrictRule
 
 
@@ -52,8 +52,8 @@ def test_best_and_second_best_of_each_column_are_marked(found):
 def test_it_is_laid_out_as_in_the_paper(found):
     table = paper_table(found, PaperTable("Table 9", ("base-dnn", "one", "two")), "click")
     assert table.title == "Table 9 (click)"
-    assert table.columns[:3] == ("method", "new AUC", "RI %")
-    one, two = (" ".join(row).replace("\N{NO-BREAK SPACE}", "") for row in table.rows[1:])
+    assert table.grid.columns[:3] == ("method", "new AUC", "RI %")
+    one, two = (" ".join(row).replace("\N{NO-BREAK SPACE}", "") for row in table.grid.rows[1:])
     assert one == "one 0.7200 1 +2.86 0.6200 2 -4.62 0.7200 1 +2.86 0.6200 2 -4.62"
     assert two == "two 0.6600  -5.71 0.5600  -13.85 0.6600  -5.71 0.5600  -13.85"
 
