@@ -18,6 +18,7 @@ from thaw.cli_parts import (
     Dim,
     Epochs,
     Events,
+    Jobs,
     Memory,
     Patience,
     Quietly,
@@ -220,6 +221,7 @@ def compare_command(
     batch_size: BatchSize = DEFAULTS.batch_size,
     learning_rate: Rate = DEFAULTS.learning_rate,
     device: Device = DEFAULTS.device,
+    jobs: Jobs = 1,
     report: Annotated[bool, typer.Option(help="Write OUT/report.html.")] = True,
     quiet: Quietly = False,
     as_json: AsJson = False,
@@ -249,7 +251,8 @@ def compare_command(
             out=folder / "runs",
             seeds=seeds,
             training=options,
-            progress=shown(quiet),
+            jobs=jobs,
+            progress=shown(quiet, jobs),
         )
     show_comparison(result, dataset, folder, report=report, as_json=as_json)
 

@@ -14,6 +14,7 @@ from thaw.cli_parts import (
     Device,
     Epochs,
     Events,
+    Jobs,
     Patience,
     Quietly,
     Rate,
@@ -88,7 +89,7 @@ Out = Annotated[
 ]
 Runs = Annotated[
     Path | None,
-    typer.Option(help="The folder of runs that are there, such as a comparison's; OUT/runs."),
+    typer.Option(help="The folder of runs, where what has run is not run again; OUT/runs."),
 ]
 Name = Annotated[str, typer.Option("--method", help="A method with a zero-shot tower.")]
 Seeds = Annotated[int, typer.Option(min=1, help="Runs of each method.")]
@@ -108,11 +109,13 @@ def _table_command(name: str) -> Callable[..., None]:
         seeds: Seeds = 5,
         data: Data = None,
         out: Out = None,
+        runs: Runs = None,
         new_users: Rule = None,
         seed: Seed = DEFAULTS.seed,
         max_epochs: Epochs = DEFAULTS.max_epochs,
         patience: Patience = DEFAULTS.patience,
         device: Device = DEFAULTS.device,
+        jobs: Jobs = 1,
         quiet: Quietly = False,
         as_json: AsJson = False,
     ) -> None:
@@ -126,11 +129,12 @@ def _table_command(name: str) -> Callable[..., None]:
             result = compare(
                 dataset,
                 [*table.methods, *table.beside],
-                out=folder / "runs",
+                out=runs or folder / "runs",
                 seeds=seeds,
                 training=options,
                 references=standard_references(),
-                progress=shown(quiet),
+                jobs=jobs,
+                progress=shown(quiet, jobs),
             )
         show_comparison(result, dataset, folder, report=True, as_json=as_json, layout=table)
 
@@ -301,6 +305,7 @@ def by_attributes_command(
     max_events: Events = 50,
     learning_rate: Rate = DEFAULTS.learning_rate,
     device: Device = DEFAULTS.device,
+    jobs: Jobs = 1,
     quiet: Quietly = False,
     as_json: AsJson = False,
 ) -> None:
@@ -321,7 +326,15 @@ def by_attributes_command(
     options = seeds_of(training, seeds)
     world, wanted = World(users=users, seed=world_seed), _shares(shares)
     with hint(GOES_ON):
-        points = by_attributes(comparison_folder(out), world, wanted, training, seeds, shown(quiet))
+        points = by_attributes(
+            comparison_folder(out),
+            world,
+            wanted,
+            training,
+            seeds=seeds,
+            jobs=jobs,
+            progress=shown(quiet, jobs),
+        )
     numbers = {"world": asdict(world), "training": asdict(training), "seeds": seeds}
     sheet = by_attributes_sheet(points, world, training, tuple(each.seed for each in options))
     show_sheet(sheet, by_attributes_json(points, numbers), out, as_json=as_json)

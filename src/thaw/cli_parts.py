@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.console import Console
 
 from thaw.data import Dataset
 from thaw.datasets import KNOWN
@@ -42,6 +43,11 @@ Dim = Annotated[int, typer.Option(help="The embeddings' width.")]
 BatchSize = Annotated[int, typer.Option(help="Rows a step.")]
 Rate = Annotated[float, typer.Option("--learning-rate", help="Of both Adam optimizers.")]
 Device = Annotated[str, typer.Option(help="'cpu', 'cuda', or 'auto' for a GPU where there is one.")]
+
+Jobs = Annotated[
+    int,
+    typer.Option(min=1, help="Runs at once, each in a process of its own with its share of cores."),
+]
 
 DEFAULTS = Training()
 
@@ -91,10 +97,13 @@ def hint(text: str) -> Iterator[None]:
         sys.exit(130)
 
 
-def shown(quiet: bool) -> ProgressFactory:
-    """What shows each run's progress: the terminal, or nothing."""
+def shown(quiet: bool, jobs: int = 1) -> ProgressFactory:
+    """What shows each run's progress: the terminal, with bars where runs take turns; or nothing."""
 
     def make(name: str, seed: int) -> Progress:
-        return Quiet() if quiet else Terminal(f"{name}, seed {seed}")
+        if quiet:
+            return Quiet()
+        console = Console(stderr=True, force_terminal=False if jobs > 1 else None)
+        return Terminal(f"{name}, seed {seed}", console)
 
     return make

@@ -2,12 +2,14 @@
 
 import dataclasses
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from thaw.data import Dataset
 from thaw.errors import MethodError
+from thaw.experiments.ahead import Ask, check_jobs, run_ahead
 from thaw.experiments.comparison import Comparison
 from thaw.experiments.lines import Trained, lines
 from thaw.experiments.measures import measured_names, with_conditionals
@@ -29,6 +31,7 @@ def compare(
     seeds: int = 3,
     training: Training | None = None,
     references: Sequence[Reference] = (AttributesOnly(),),
+    jobs: int = 1,
     progress: ProgressFactory | None = None,
 ) -> Comparison:
     """Train methods on several seeds and compare them with their bases and ceilings.
@@ -43,11 +46,12 @@ def compare(
         seeds: how many seeds, counted from `training.seed`.
         training: how all methods are trained.
         references: what is scored beside them; by default what attributes alone allow.
-        progress: makes what shows a run's progress.
+        jobs: how many runs at once, each in a process of its own with its share of the cores.
+        progress: makes what shows a run's progress; with several jobs, in their processes.
 
     Raises:
         MethodError: for an unknown method or one that can't be built for the dataset, a name that
-            stands for two, or no seeds.
+            stands for two, no seeds or no jobs.
         TrainingError: when a run fails, or `out` holds runs of another comparison.
     """
     dataset = dataset if isinstance(dataset, Dataset) else Dataset.open(dataset)
@@ -56,15 +60,24 @@ def compare(
         raise MethodError("methods: is empty; name one or more")
     chosen = _with_bases([method(m) if isinstance(m, str) else m for m in named])
     first = training or Training()
+    check_jobs(jobs)
     options = seeds_of(first, seeds)
     for each in chosen:
         check_buildable(each, dataset, first)
     show = progress or (lambda name, seed: Quiet())
-    study = Study(dataset, Path(out), options, show)
     bases = {each.factory: each.name for each in chosen if _is_base(each)}
-    trained = [study.line(each, None if _is_base(each) else bases[each.factory]) for each in chosen]
-    trained += [study.ceiling(each) for each in chosen if _is_base(each) and dataset.has_ceiling]
-    trained += [study.reference(each) for each in references]
+    own, other = ([m for m in chosen if _is_base(m) is flag] for flag in (True, False))
+    # What is fitted after training, and the ceiling, may take the base's own runs: bases first.
+    firsts: list[Ask] = [partial(Study.line, what=each, base=None) for each in own]
+    seconds: list[Ask] = [partial(Study.line, what=m, base=bases[m.factory]) for m in other]
+    if dataset.has_ceiling:
+        seconds += [partial(Study.ceiling, base=each) for each in own]
+    seconds += [partial(Study.reference, what=each) for each in references]
+    if jobs > 1:
+        for asks in (firsts, seconds):
+            run_ahead(dataset, Path(out), options, show, asks, jobs)
+    study = Study(dataset, Path(out), options, show)
+    trained = [ask(study) for ask in (*firsts, *seconds)]
     trained += _given_references(dataset)
     tasks = measured_names(dataset.schema.tasks)
     return Comparison(

@@ -65,7 +65,9 @@ def by_attributes(
     world: World,
     shares: Sequence[float],
     training: Training,
+    *,
     seeds: int,
+    jobs: int,
     progress: ProgressFactory,
 ) -> tuple[WorldPoint, ...]:
     """Measure a world for each share, all else being equal; a point that is there stays.
@@ -78,15 +80,22 @@ def by_attributes(
             out / f"share-{share:g}",
             replace(world, interest_determined=share, rate_determined=share),
             training,
-            seeds,
-            progress,
+            seeds=seeds,
+            jobs=jobs,
+            progress=progress,
         )
         for share in shares
     )
 
 
 def _point(
-    folder: Path, world: World, training: Training, seeds: int, progress: ProgressFactory
+    folder: Path,
+    world: World,
+    training: Training,
+    *,
+    seeds: int,
+    jobs: int,
+    progress: ProgressFactory,
 ) -> WorldPoint:
     kept = folder / "point.json"
     settings = {"world": asdict(world), "training": asdict(training), "seeds": seeds}
@@ -103,6 +112,7 @@ def _point(
         seeds=seeds,
         training=training,
         references=(),  # the world itself knows what attributes allow
+        jobs=jobs,
         progress=progress,
     )
     point = _measured(world.interest_determined, found)
