@@ -123,6 +123,22 @@ def test_experiment_prints_the_papers_table_and_goes_on(yaml_schema: Path, tmp_p
     assert thaw_(*command) == text
 
 
+def test_a_table_takes_over_the_runs_of_another(yaml_schema: Path, tmp_path: Path) -> None:
+    short = ["--seeds", 1, "--max-epochs", 1, "--quiet"]
+    methods = ",".join([*TABLES["table-3"].methods])
+    thaw_("compare", yaml_schema, "--methods", methods, "--out", tmp_path / "one", *short)
+    before = times_of(tmp_path / "one/runs")
+    taken = ["--runs", tmp_path / "one/runs", "--out", tmp_path / "two", *short]
+    thaw_("experiment", "table-3", tmp_path / "one/dataset", *taken)
+    assert not (tmp_path / "two/runs").exists()
+    assert times_of(tmp_path / "one/runs") == before
+
+
+def times_of(runs: Path) -> dict[Path, int]:
+    """When each model was written."""
+    return {path: path.stat().st_mtime_ns for path in runs.rglob("*.safetensors")}
+
+
 def test_compare_refuses_a_folder_of_another_rule(yaml_schema: Path, tmp_path: Path) -> None:
     thaw_("prepare", yaml_schema, "--out", tmp_path / "out/dataset")
     with pytest.raises(thaw.DataError, match="another schema or rule"):

@@ -35,6 +35,7 @@ def show_comparison(
     layout: PaperTable | None = None,
 ) -> None:
     """Print a comparison, and leave it in a folder: as JSON, as Parquet, and as a report."""
+    folder.mkdir(parents=True, exist_ok=True)
     plain = comparison_json(result)
     (folder / "comparison.json").write_text(json.dumps(plain, indent=1))
     write_results(result, folder / "results.parquet")
