@@ -53,7 +53,7 @@ def test_it_is_laid_out_as_in_the_paper(found):
     table = paper_table(found, PaperTable("Table 9", ("base-dnn", "one", "two")), "click")
     assert table.title == "Table 9 (click)"
     assert table.grid.columns[:3] == ("method", "new AUC", "RI %")
-    one, two = (" ".join(row).replace("\N{NO-BREAK SPACE}", "") for row in table.grid.rows[1:])
+    one, two = (" ".join(row).replace("\N{FIGURE SPACE}", "") for row in table.grid.rows[1:])
     assert one == "one 0.7200 1 +2.86 0.6200 2 -4.62 0.7200 1 +2.86 0.6200 2 -4.62"
     assert two == "two 0.6600  -5.71 0.5600  -13.85 0.6600  -5.71 0.5600  -13.85"
 

@@ -131,6 +131,6 @@ def paper_table(comparison: Comparison, table: PaperTable, task: str) -> TextTab
 
 
 def _entry(entry: Entry) -> tuple[str, str]:
-    place = str(entry.place) if entry.place else "\N{NO-BREAK SPACE}"
+    place = str(entry.place) if entry.place else "\N{FIGURE SPACE}"
     mean = fixed(entry.mean)
     return mean if mean == DASH else f"{mean} {place}", signed(entry.improvement, 2)
