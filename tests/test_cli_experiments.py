@@ -91,6 +91,8 @@ def test_by_attributes_keeps_its_points(tmp_path: Path) -> None:
     for point in numbers["points"]:
         for name in ("base", "mail", "ceiling", "best_from_attributes", "best"):
             assert f"<td>{point[name]['mean']:.4f}</td>" in page
+        for name in ("r2", "r2_ridge"):
+            assert f"{abs(point[name]):.3f}</td>" in page
     # Where attributes determine all, the best from them is the best there is.
     assert numbers["points"][1]["best"] == numbers["points"][1]["best_from_attributes"]
     (tmp_path / "share-0/runs").rename(tmp_path / "away")

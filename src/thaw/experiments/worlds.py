@@ -40,6 +40,8 @@ class WorldPoint:
         best: the world's own `p_best`, over resampled users.
         gap_closed: (MAIL - base) / (ceiling - base); NaN where there is no gap.
         reached: (MAIL - base) / (p_attributes - base): of what attributes allow.
+        r2: of virtual behavior, summed, against what was hidden, the mean over seeds.
+        r2_ridge: the same of a ridge regression from one-hot attributes.
         difference: MAIL - base.
         p_value: of no difference, over seeds and over users.
         direction: 1 or -1 where that is significant, else 0.
@@ -55,6 +57,8 @@ class WorldPoint:
     best: Interval
     gap_closed: Interval
     reached: Interval
+    r2: float
+    r2_ridge: float
     difference: float
     p_value: float
     direction: int
@@ -140,7 +144,7 @@ def _measured(share: float, found: Comparison) -> WorldPoint:
     lines = {line.kind if line.kind == CEILING else line.name: line for line in found.lines}
     cells = {name: line.cell(TASK, "new") for name, line in lines.items()}
     auc = {name: cell.auc for name, cell in cells.items()}
-    test = auc[MAIL].test
+    test, told = auc[MAIL].test, lines[MAIL].foretold
     return WorldPoint(
         share=share,
         impressions=cells[BASE].measures[0].impressions,
@@ -152,6 +156,8 @@ def _measured(share: float, found: Comparison) -> WorldPoint:
         best=auc["p_best"].interval,
         gap_closed=auc[MAIL].gap_closed,
         reached=_reached(auc[BASE], auc[MAIL], auc["p_attributes"]),
+        r2=float(np.mean([each.pooled for each in told])),
+        r2_ridge=float(np.mean([each.ridge_pooled for each in told])),
         difference=auc[MAIL].interval.mean - auc[BASE].interval.mean,
         p_value=test.p_value if test else np.nan,
         direction=auc[MAIL].direction,

@@ -32,7 +32,11 @@ class AttentionUnit(nn.Module):
 
     def forward(self, query: Tensor, events: Tensor) -> Tensor:
         """Return the scores [..., T] of queries and events, both [..., T, d]."""
-        hidden = self.event(events) + self.query(query) + self.product(query * events)
+        # One product of all three side by side: quicker than three, and two sums.
+        query = query.expand_as(events)
+        weight = torch.cat([self.event.weight, self.query.weight, self.product.weight], dim=1)
+        seen = torch.cat([events, query, query * events], dim=-1)
+        hidden = F.linear(seen, weight, self.event.bias)
         scores: Tensor = self.out(torch.sigmoid(self.dense(torch.sigmoid(hidden))))
         return scores.squeeze(-1)
 

@@ -246,12 +246,22 @@ def _gap_part(points: Sequence[WorldPoint]) -> Part:
             f"{point.share:g}",
             share(point.gap_closed),
             share(point.reached),
+            signed(point.r2, 3),
+            signed(point.r2_ridge, 3),
             count(point.impressions),
             count(point.users),
         )
         for point in points
     )
-    columns = ("share", "gap closed", "of what attributes allow", "test rows", "users")
+    columns = (
+        "share",
+        "gap closed",
+        "of what attributes allow",
+        "R²",
+        "ridge",
+        "test rows",
+        "users",
+    )
     caption = "Vertical strokes are 95 % intervals; a world without a gap to close has no point."
     return Part("Gap closed", (panel,), caption, Grid(columns, rows))
 
@@ -290,4 +300,6 @@ _WORLDS_LEGEND = (
      "base; its interval holds the one over seeds and the one over users"),
     ("of what attributes allow", "(MAIL - base) / (p_attributes - base), its interval over seeds; "
      "none where p_attributes can't be told from the base"),
+    ("R², ridge", "of virtual behavior against the real behavior of users whose behavior was "
+     "hidden, summed as a ranker pools it, 0 being their mean; and of a ridge regression"),
 )  # fmt: skip
