@@ -60,17 +60,24 @@ class Behavior:
         values, mask = self.pad_users(length)
         return values.index_select(0, self.user), mask.index_select(0, self.user)
 
-    def pad_users(self, length: int) -> tuple[Tensor, Tensor]:
-        """Return each user's last events [U, length, d] and the mask [U, length]."""
+    def pad_users(self, length: int, *, newest_first: bool = False) -> tuple[Tensor, Tensor]:
+        """Return each user's last events [U, length, d] and the mask [U, length].
+
+        With `newest_first` a place says how many events ago.
+        """
         lengths = self.lengths
         kept = lengths.clamp(max=length)
-        first = lengths.cumsum(0) - kept
+        ends = lengths.cumsum(0)
         position = torch.arange(length, device=self.values.device)
         mask = position < kept.unsqueeze(1)
         width = self.values.shape[1]
         if len(self.values) == 0:
             return self.values.new_zeros(*mask.shape, width), mask
-        index = torch.where(mask, first.unsqueeze(1) + position, 0).flatten()
+        if newest_first:
+            place = ends.unsqueeze(1) - 1 - position
+        else:
+            place = (ends - kept).unsqueeze(1) + position
+        index = torch.where(mask, place, 0).flatten()
         if self.repeats is not None:
             index = torch.repeat_interleave(self.repeats).index_select(0, index)
         values = self.values.index_select(0, index).view(*mask.shape, width)

@@ -31,7 +31,12 @@ class AttentionUnit(nn.Module):
         self.out = nn.Linear(second, 1)
 
     def forward(self, query: Tensor, events: Tensor) -> Tensor:
-        """Return the scores [..., T] of queries and events, both [..., T, d]."""
+        """Return the scores [U, T] of events [U, T, d].
+
+        Args:
+            query: [U, T, d], or [T, d] where all users share them.
+            events: padded.
+        """
         # One product of all three side by side: quicker than three, and two sums.
         query = query.expand_as(events)
         weight = torch.cat([self.event.weight, self.query.weight, self.product.weight], dim=1)
@@ -57,15 +62,14 @@ class UserToItem(nn.Module):
         self.state = nn.Sequential(nn.Linear(dim, dim), nn.PReLU())
         self.target = nn.Linear(dim, dim, bias=False)
 
-    def scores(self, events: Tensor, position: Tensor, after: Tensor) -> Tensor:
-        """Return the scores [U, T] of events [U, T, d], each with `after` [U, T] events behind it.
+    def scores(self, events: Tensor, position: Tensor) -> Tensor:
+        """Return the scores [U, T] of events [U, T, d], the newest first.
 
         Args:
             events: padded.
-            position: [T, width], the embeddings of the positions.
-            after: each event's position.
+            position: [T, width], the embedding of each place.
         """
-        found: Tensor = self.unit(_at(self.query(position), after), events)
+        found: Tensor = self.unit(self.query(position), events)
         return found
 
     def user(self, events: Tensor, scores: Tensor, mask: Tensor) -> Tensor:
@@ -83,12 +87,10 @@ class UserToItem(nn.Module):
         has_two = (mask.sum(1) > 1).nonzero().squeeze(1)
         if len(has_two) == 0:
             return None
-        last = mask.sum(1, keepdim=True) - 1
-        before = mask & (torch.arange(mask.shape[1], device=mask.device) < last)
+        last, before = events[:, 0], mask & (torch.arange(mask.shape[1], device=mask.device) > 0)
         state = self.user(events, scores, before).index_select(0, has_two)
         others = self.target(events.flatten(0, 1).index_select(0, _sample(mask, negatives)))
-        index = last.unsqueeze(2).expand(-1, 1, events.shape[2])
-        right = self.target(events.gather(1, index).squeeze(1).index_select(0, has_two))
+        right = self.target(last.index_select(0, has_two))
         logits = torch.cat([(state * right).sum(1, keepdim=True), state @ others.T], dim=1)
         return F.cross_entropy(logits, torch.zeros_like(has_two))
 
@@ -142,14 +144,11 @@ class DMR(nn.Module):
     def forward(self, inputs: Inputs) -> Output:
         """Return the logits [B, tasks], and in training the auxiliary match loss of old users."""
         behavior, target = inputs.behavior, inputs.target_event
-        events, mask = behavior.pad_users(self.last)
-        after = (mask.sum(1, keepdim=True) - 1 - torch.arange(self.last, device=mask.device)).clamp(
-            min=0
-        )
-        scores = self.user_to_item.scores(events, self.position, after)
+        events, mask = behavior.pad_users(self.last, newest_first=True)
+        scores = self.user_to_item.scores(events, self.position)
         user = self.user_to_item.user(events, scores, mask).index_select(0, behavior.user)
         user_match = (user * self.user_to_item.target(target)).sum(1, keepdim=True)
-        item_match, interest = self._item_to_item(behavior, events, mask, after, target)
+        item_match, interest = self._item_to_item(behavior, events, mask, target)
         pooled = behavior.pool()
         fields = torch.cat([inputs.attributes, inputs.context, inputs.target], dim=1)
         z = [fields.flatten(1), pooled, pooled * target, user_match, item_match, interest]
@@ -158,14 +157,11 @@ class DMR(nn.Module):
         )
 
     def _item_to_item(
-        self, behavior: Behavior, events: Tensor, mask: Tensor, after: Tensor, target: Tensor
+        self, behavior: Behavior, events: Tensor, mask: Tensor, target: Tensor
     ) -> tuple[Tensor, Tensor]:
         """[B, 1], the sum of the events' scores, and [B, d], the events weighed by them."""
-        events, mask, after = (
-            each.index_select(0, behavior.user) for each in (events, mask, after)
-        )
-        at = _at(self.position_query(self.position), after)
-        query = self.item_query(target).unsqueeze(1) + at
+        events, mask = (each.index_select(0, behavior.user) for each in (events, mask))
+        query = self.item_query(target).unsqueeze(1) + self.position_query(self.position)
         scores = self.item_to_item(self.activation(query), events)
         return (scores * mask).sum(1, keepdim=True), _weighted(events, scores, mask)
 
@@ -177,11 +173,6 @@ class DMR(nn.Module):
         old = slice(inputs.num_old)
         loss = self.user_to_item.match_loss(events[old], scores[old], mask[old], self.negatives)
         return None if loss is None else self.match_weight * loss
-
-
-def _at(table: Tensor, after: Tensor) -> Tensor:
-    """[..., T, d], the rows of a table [T, d] at positions [..., T]."""
-    return table.index_select(0, after.flatten()).view(*after.shape, table.shape[1])
 
 
 def _weighted(events: Tensor, scores: Tensor, mask: Tensor) -> Tensor:
