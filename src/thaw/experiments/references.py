@@ -37,8 +37,11 @@ class AttributesOnly:
 
     Virtual behavior knows nothing that attributes do not say, so no generator can be expected to
     lift a ranker further. Each field is a column with the mean label of its value, out of fold in
-    training; so is each pair of a user attribute and a field of the item. The user's id is among
-    the attributes where the rule leaves new users' rows in training.
+    training; so is each pair of a user attribute and a field of the item.
+
+    Where the rule leaves new users' rows in training, the user's id is among the attributes.
+    Elsewhere it is not, and folds part users: with the same user in several, the mean label of a
+    rare attribute would tell of him what it can't tell of a new one.
 
     Attributes:
         rows: the most training rows that are seen; of more, a random sample.
@@ -64,8 +67,10 @@ class AttributesOnly:
         validation, test = (self._columns(dataset, name) for name in ("validation", "test"))
         labels = np.asarray(dataset.splits["train"].labels)[chosen]
         valid_labels = np.asarray(dataset.splits["validation"].labels)
+        user = np.asarray(dataset.splits["train"].user)[chosen]
+        groups = None if _knows_new_users(dataset) else user
         found = [
-            self._fitted(train, labels[:, k], validation, valid_labels[:, k], test, seed)
+            self._fitted(train, labels[:, k], groups, validation, valid_labels[:, k], test, seed)
             for k in range(labels.shape[1])
         ]
         return np.stack(found, axis=1).astype(np.float32)
@@ -74,21 +79,24 @@ class AttributesOnly:
         self,
         train: tuple[np.ndarray, np.ndarray],
         labels: np.ndarray,
+        groups: np.ndarray | None,
         validation: tuple[np.ndarray, np.ndarray],
         valid_labels: np.ndarray,
         test: tuple[np.ndarray, np.ndarray],
         seed: int,
     ) -> np.ndarray:
         """[N], the test rows' probabilities for one task."""
-        if labels.min() == labels.max() or np.bincount(labels, minlength=2).min() < FOLDS:
+        few = FOLDS if groups is None else len(np.unique(groups))
+        if labels.min() == labels.max() or min(few, *np.bincount(labels)) < FOLDS:
             return np.full(len(test[0]), labels.mean())
         # Not at the top: these imports take a second, and few commands need them.
         from sklearn.ensemble import HistGradientBoostingClassifier
-        from sklearn.model_selection import StratifiedKFold
+        from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
         from sklearn.preprocessing import TargetEncoder
 
-        folds = StratifiedKFold(FOLDS, shuffle=True, random_state=seed)
-        encoder = TargetEncoder(target_type="binary", cv=folds)
+        kind = StratifiedKFold if groups is None else StratifiedGroupKFold
+        folds = kind(FOLDS, shuffle=True, random_state=seed).split(train[0], labels, groups)
+        encoder = TargetEncoder(target_type="binary", cv=[*folds])
         trees = HistGradientBoostingClassifier(
             learning_rate=self.learning_rate,
             max_iter=self.max_trees,
@@ -190,10 +198,14 @@ def standard_references() -> tuple[Reference, ...]:
     return (AttributesOnly(), LightFM()) if LightFM.is_installed() else (AttributesOnly(),)
 
 
+def _knows_new_users(dataset: Dataset) -> bool:
+    """Whether new users have rows in training."""
+    return not isinstance(dataset.schema.new_users, StrictRule | NaturalRule)
+
+
 def _first_attribute(dataset: Dataset) -> int:
     """0, or 1 to leave the user's id out: where new users have no rows in training."""
-    is_known = not isinstance(dataset.schema.new_users, StrictRule | NaturalRule)
-    return 0 if is_known else int(dataset.schema.users.id_attribute)
+    return 0 if _knows_new_users(dataset) else int(dataset.schema.users.id_attribute)
 
 
 def _pairs(attributes: np.ndarray, target: np.ndarray, items: Entities) -> np.ndarray:
