@@ -298,6 +298,7 @@ class Layout:
         shared: for each event field the position of its owner among the target's, or None.
         sizes: rows of each vocabulary, in the table's order, for the initialisation.
         id_attribute: the position of the user's id among the attributes, or None.
+        hides_id: whether the rule hides new users' id.
     """
 
     attributes: Group
@@ -308,6 +309,7 @@ class Layout:
     shared: tuple[int | None, ...]
     sizes: tuple[int, ...]
     id_attribute: int | None
+    hides_id: bool
 
     @property
     def rows(self) -> int:
@@ -344,6 +346,7 @@ class Layout:
             shared=tuple(targets.index(name) if name in targets else None for name in owners),
             sizes=(*sizes, *(1 for group in groups.values() for _ in group.dense_rows)),
             id_attribute=0 if schema.users.id_attribute else None,
+            hides_id=schema.strict,
         )
 
 

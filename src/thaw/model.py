@@ -3,9 +3,11 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from thaw.batch import Batch
 from thaw.data import Dataset, Layout
@@ -13,11 +15,26 @@ from thaw.methods import Method
 from thaw.nn.embeddings import Embeddings
 from thaw.nn.fitted import Fitted
 from thaw.nn.id_generator import IdGenerator
-from thaw.nn.inputs import Inputs, InputShape, by_row
+from thaw.nn.inputs import Inputs, InputShape, by_row, without_behavior
 from thaw.nn.linear_map import LinearMap
 from thaw.nn.zero_shot import ZeroShotLosses, ZeroShotTower
 from thaw.options import Training
 from thaw.rankers import Output
+
+
+class Ranked(NamedTuple):
+    """What a model makes of a batch.
+
+    Attributes:
+        logits: [B, tasks], before the sigmoid.
+        auxiliary_loss: a scalar that is added to the ranking loss, or None.
+        cold_logits: [B, tasks], what the cold ranker makes of every row; None without one.
+    """
+
+    logits: Tensor
+    auxiliary_loss: Tensor | None
+    cold_logits: Tensor | None
+
 
 Tower = ZeroShotTower | LinearMap | IdGenerator | Fitted
 
@@ -29,11 +46,14 @@ class Model(nn.Module):
         embeddings: the shared table.
         ranker: the ranking tower.
         tower: what makes virtual behavior: the zero-shot tower, or what is in its place; or None.
+        cold: a second ranker, for new users; or None.
         max_events: n_v.
         learns_every: at every so many-th step the tower learns.
         users_per_step: how many old users of a batch it learns from; None means all.
         sees_all: whether the tower sees context and target beside the attributes.
         fills_in_training: whether new users are filled in training.
+        distillation: the share of the ranker's answers in what the cold one learns.
+        hidden_attribute: the position of the attribute that is hidden from the cold one, or None.
     """
 
     def __init__(
@@ -42,14 +62,19 @@ class Model(nn.Module):
         embeddings: Embeddings,
         ranker: nn.Module,
         tower: Tower | None,
+        cold: nn.Module | None = None,
         max_events: int,
         learns_every: int = 1,
         users_per_step: int | None = None,
         sees_all: bool = False,
         fills_in_training: bool = True,
+        distillation: float = 0.0,
+        hidden_attribute: int | None = None,
     ) -> None:
         super().__init__()
         self.embeddings, self.ranker, self.tower = embeddings, ranker, tower
+        self.cold = cold
+        self.distillation, self.hidden_attribute = distillation, hidden_attribute
         self.max_events = max_events
         self.learns_every, self.users_per_step = learns_every, users_per_step
         self.sees_all, self.fills_in_training = sees_all, fills_in_training
@@ -76,12 +101,32 @@ class Model(nn.Module):
         losses: ZeroShotLosses = self.tower(attributes.detach(), behavior.detach(), mask)
         return losses
 
-    def rank(self, inputs: Inputs) -> Output:
-        """Return the ranker's output, new users filled by the tower (lines 10 to 13)."""
+    def rank(self, inputs: Inputs) -> Ranked:
+        """Return what the ranker makes of the rows, new users filled by the tower (lines 10 to 13).
+
+        With a cold ranker new users' logits are its own.
+        """
         if self.fills_in_training or not self.training:
             inputs = self.filled(inputs)
         output: Output = self.ranker(inputs)
-        return output
+        if self.cold is None:
+            return Ranked(*output, None)
+        cold: Output = self.cold(without_behavior(inputs, self.hidden_attribute))
+        is_new = inputs.is_new.unsqueeze(1)
+        logits = torch.where(is_new, cold.logits, output.logits)
+        return Ranked(logits, output.auxiliary_loss, cold.logits)
+
+    def distillation_loss(self, ranked: Ranked, is_new: Tensor, labels: Tensor) -> Tensor:
+        """Return the cold ranker's loss on old users' rows, a scalar.
+
+        Cross entropy is linear in what is learned: that against labels and that against the
+        ranker's answers are one, against their mixture.
+        """
+        assert ranked.cold_logits is not None
+        answers = torch.sigmoid(ranked.logits.detach())
+        learned = torch.lerp(labels, answers, self.distillation)
+        weight = (~is_new).to(labels.dtype).unsqueeze(1)
+        return F.binary_cross_entropy_with_logits(ranked.cold_logits, learned, weight)
 
     def filled(self, inputs: Inputs) -> Inputs:
         """Give new users their virtual behavior (Eqs. 8-10), the same in training and serving."""
@@ -146,6 +191,8 @@ def check_buildable(method: Method, dataset: Dataset, options: Training) -> None
         for tower in (method.mail, method.after):
             if tower is not None:
                 tower.tower(shape)
+        if method.cold is not None:
+            method.cold.factory(shape)
 
 
 def _shape(layout: Layout, *, dim: int, max_events: int, tasks: int) -> InputShape:
@@ -175,15 +222,19 @@ def build(
         ranker = method.factory(shape)
         ranker.apply(_xavier)
         tower = makes_behavior.tower(shape).apply(_xavier) if makes_behavior is not None else None
+        cold = method.cold.factory(shape).apply(_xavier) if method.cold is not None else None
     return Model(
         embeddings=embeddings,
         ranker=ranker,
         tower=tower,
+        cold=cold,
         max_events=max_events,
         learns_every=mail.learns_every if mail else 1,
         users_per_step=mail.users_per_step if mail else None,
         sees_all=mail is not None and mail.attribute_side == "all",
         fills_in_training=mail is None or mail.fill_in_training,
+        distillation=method.cold.distillation if method.cold is not None else 0.0,
+        hidden_attribute=layout.id_attribute if layout.hides_id else None,
     )
 
 

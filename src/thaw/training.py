@@ -75,7 +75,7 @@ def train(
     device_of(options.device)  # errors before the folder is made
     check_buildable(what, dataset, options)
     _check_validation(dataset)
-    if what.mail is not None or what.after is not None:
+    if what.mail is not None or what.after is not None or what.cold is not None:
         _check_learnable(dataset, what)
     facts = run.describe(dataset, what, options, hides_behavior)
     folder.mkdir(parents=True, exist_ok=True)
@@ -112,12 +112,14 @@ def train_step(model: Model, batch: Batch, optimizers: Optimizers, step: int, se
 
     # Seeded anew: what the tower drew leaves the ranker's dropout as it is without a tower.
     _seed(rows.device, 2 * seed)
-    output = model.rank(inputs)
+    ranked = model.rank(inputs)
     # The mean of Eq. 13's sum: Adam's steps are the same, and batches can be compared.
-    ranking = F.binary_cross_entropy_with_logits(output.logits, batch.labels)
-    auxiliary = output.auxiliary_loss
+    ranking = F.binary_cross_entropy_with_logits(ranked.logits, batch.labels)
+    loss = ranking if ranked.auxiliary_loss is None else ranking + ranked.auxiliary_loss
+    if ranked.cold_logits is not None:
+        loss = loss + model.distillation_loss(ranked, inputs.is_new, batch.labels)
     optimizers.ranker.zero_grad()
-    (ranking if auxiliary is None else ranking + auxiliary).backward()  # type: ignore[no-untyped-call]
+    loss.backward()  # type: ignore[no-untyped-call]
     optimizers.ranker.step()
     assert rows.grad is not None
     optimizers.table.step(batch.rows, rows.grad)

@@ -149,7 +149,7 @@ def test_without_old_users_there_is_nothing_to_fit(dataset, tmp_path):
 
 
 def test_two_ways_to_make_behavior_are_one_too_many():
-    with pytest.raises(MethodError, match="two: mail and after both make behavior"):
+    with pytest.raises(MethodError, match="two: mail and after each see to new users"):
         Method("two", mail=TOWER, after=Mean())
 
 

@@ -91,7 +91,8 @@ def compare(
 
 
 def _is_base(what: Method) -> bool:
-    return what.mail is None and what.after is None and what.behavior_dropout == 0
+    ways = (what.mail, what.after, what.cold)
+    return ways == (None, None, None) and what.behavior_dropout == 0
 
 
 def _with_bases(methods: list[Method]) -> list[Method]:

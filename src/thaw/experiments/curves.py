@@ -88,7 +88,7 @@ def by_events(
         DataError: when no test row has visible behavior.
         MethodError: when the method makes no virtual behavior.
     """
-    if what.mail is None and (what.after is None or isinstance(what.after, MetaEmb)):
+    if what.cold is None and what.mail is None and isinstance(what.after, MetaEmb | None):
         raise MethodError(f"by-events: {what.name} makes no virtual behavior; take mail-base")
     rows = np.flatnonzero(~dataset.is_new("test"))
     if len(rows) == 0:

@@ -1,7 +1,19 @@
 """What can be trained and compared: rankers as they are, and MAIL on top of them."""
 
+from thaw.methods.cold import Cold
 from thaw.methods.fitted import LLAE, After, Mean, MetaEmb, Nearest
 from thaw.methods.mail import MAIL
 from thaw.methods.method import METHODS, Method, method
 
-__all__ = ["LLAE", "MAIL", "METHODS", "After", "Mean", "MetaEmb", "Method", "Nearest", "method"]
+__all__ = [
+    "LLAE",
+    "MAIL",
+    "METHODS",
+    "After",
+    "Cold",
+    "Mean",
+    "MetaEmb",
+    "Method",
+    "Nearest",
+    "method",
+]

@@ -171,6 +171,17 @@ class InputShape:
     has_id: bool = False
 
 
+def without_behavior(inputs: Inputs, hidden_attribute: int | None = None) -> Inputs:
+    """Return the same inputs with every user as a new one, an attribute hidden as zeros."""
+    behavior, attributes = inputs.behavior, inputs.user_attributes
+    if hidden_attribute is not None:
+        shown = attributes.new_ones(attributes.shape[1], 1)
+        shown[hidden_attribute] = 0
+        attributes = attributes * shown
+    nothing = Behavior(behavior.values[:0], torch.zeros_like(behavior.offsets), behavior.user)
+    return replace(inputs, user_attributes=attributes, behavior=nothing, num_old=0)
+
+
 def by_row(inputs: Inputs) -> Inputs:
     """Return the same inputs with every row as a user of its own, old ones first."""
     order = inputs.is_new.to(torch.int8).argsort(stable=True)

@@ -1,0 +1,41 @@
+"""A second ranker for new users, which learns what the first one makes of behavior."""
+
+from dataclasses import dataclass
+
+from thaw.errors import MethodError
+from thaw.rankers import RANKERS, RankerFactory
+
+
+@dataclass(frozen=True)
+class Cold:
+    """A ranker that sees no behavior ranks new users, beside the one that ranks old users.
+
+    It learns from every old user's row as if that user were new: from the label, softened by what
+    the ranker that sees the behavior answers (privileged features distillation, Xu et al., KDD
+    2020). The embeddings are the same for both, and learn from both.
+
+    Attributes:
+        ranker: the name of the second ranker.
+        distillation: the share of the ranker's answer in what is learned, in [0, 1]; the rest is
+            the label's.
+
+    Raises:
+        MethodError: with all faults at once.
+    """
+
+    ranker: str = "base-dnn"
+    distillation: float = 0.5
+
+    def __post_init__(self) -> None:
+        faults = []
+        if self.ranker not in RANKERS:
+            faults.append(f"Cold.ranker (={self.ranker!r}) must be one of {', '.join(RANKERS)}")
+        if not 0 <= self.distillation <= 1:
+            faults.append(f"Cold.distillation (={self.distillation}) must be in [0, 1]")
+        if faults:
+            raise MethodError("; ".join(faults))
+
+    @property
+    def factory(self) -> RankerFactory:
+        """What builds the second ranker."""
+        return RANKERS[self.ranker]
