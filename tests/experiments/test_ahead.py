@@ -100,7 +100,8 @@ def test_processes_end_with_a_parent_that_is_killed(dataset, tmp_path):
     pids = wait_for(lambda: {int(text) for f in told.iterdir() if (text := f.read_text())}, 2)
     parent.kill()
     parent.join()
-    wait_for(lambda: [pid for pid in pids if not is_running(pid)], 2)
+    gone = wait_for(lambda: [pid for pid in pids if not is_running(pid)], 2)
+    assert set(gone) == pids
     compared(dataset, tmp_path / "runs", 2, training=replace(TRAINING, max_epochs=100_000))
 
 
