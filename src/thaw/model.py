@@ -188,11 +188,8 @@ def check_buildable(method: Method, dataset: Dataset, options: Training) -> None
     shape = _shape(layout, dim=options.dim, max_events=options.max_events, tasks=tasks)
     with torch.random.fork_rng():
         method.factory(shape)
-        for tower in (method.mail, method.after):
-            if tower is not None:
-                tower.tower(shape)
-        if method.cold is not None:
-            method.cold.factory(shape)
+        if method.for_new_users is not None:
+            method.for_new_users.tower(shape)
 
 
 def _shape(layout: Layout, *, dim: int, max_events: int, tasks: int) -> InputShape:
@@ -222,7 +219,7 @@ def build(
         ranker = method.factory(shape)
         ranker.apply(_xavier)
         tower = makes_behavior.tower(shape).apply(_xavier) if makes_behavior is not None else None
-        cold = method.cold.factory(shape).apply(_xavier) if method.cold is not None else None
+        cold = method.cold.tower(shape).apply(_xavier) if method.cold is not None else None
     return Model(
         embeddings=embeddings,
         ranker=ranker,

@@ -75,7 +75,7 @@ def train(
     device_of(options.device)  # errors before the folder is made
     check_buildable(what, dataset, options)
     _check_validation(dataset)
-    if what.mail is not None or what.after is not None or what.cold is not None:
+    if what.for_new_users is not None:
         _check_learnable(dataset, what)
     facts = run.describe(dataset, what, options, hides_behavior)
     folder.mkdir(parents=True, exist_ok=True)

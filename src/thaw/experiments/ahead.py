@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
 
-from joblib import Parallel, delayed, parallel_config
+from joblib import Parallel, delayed
 
 from thaw.data import Dataset
 from thaw.errors import MethodError
@@ -51,10 +51,8 @@ def run_ahead(
     made = [
         delayed(_run)(dataset.path, out, each, progress, ask) for each in options for ask in asks
     ]
-    # Each process gets its share of threads: more threads than cores would wait for each other.
-    threads = max(1, (os.cpu_count() or 1) // jobs)
-    with parallel_config("loky", inner_max_num_threads=threads):
-        Parallel(n_jobs=jobs, batch_size=1)(made)
+    # The backend by name: it gives each process its share of the cores as threads.
+    Parallel(n_jobs=jobs, backend="loky", batch_size=1)(made)
 
 
 def _run(path: Path, out: Path, options: Training, progress: ProgressFactory, ask: Ask) -> None:

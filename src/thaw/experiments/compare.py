@@ -91,8 +91,7 @@ def compare(
 
 
 def _is_base(what: Method) -> bool:
-    ways = (what.mail, what.after, what.cold)
-    return ways == (None, None, None) and what.behavior_dropout == 0
+    return what.for_new_users is None and what.behavior_dropout == 0
 
 
 def _with_bases(methods: list[Method]) -> list[Method]:

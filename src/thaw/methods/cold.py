@@ -2,8 +2,11 @@
 
 from dataclasses import dataclass
 
+from torch import nn
+
 from thaw.errors import MethodError
-from thaw.rankers import RANKERS, RankerFactory
+from thaw.nn.inputs import InputShape
+from thaw.rankers import RANKERS
 
 
 @dataclass(frozen=True)
@@ -35,7 +38,6 @@ class Cold:
         if faults:
             raise MethodError("; ".join(faults))
 
-    @property
-    def factory(self) -> RankerFactory:
-        """What builds the second ranker."""
-        return RANKERS[self.ranker]
+    def tower(self, shape: InputShape) -> nn.Module:
+        """Build the second ranker for a shape."""
+        return RANKERS[self.ranker](shape)

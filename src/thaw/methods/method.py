@@ -44,6 +44,11 @@ class Method:
             raise MethodError(f"{self.name}: {' and '.join(given)} each see to new users; take one")
 
     @property
+    def for_new_users(self) -> MAIL | After | Cold | None:
+        """What sees to new users; None where the ranker takes them as they are."""
+        return self.mail or self.after or self.cold
+
+    @property
     def ranker_name(self) -> str:
         """The ranker's name; that of a class or function for one of your own."""
         return (
