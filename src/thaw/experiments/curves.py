@@ -89,7 +89,7 @@ def by_events(
         MethodError: when the method does nothing for users of whom no event is known.
     """
     if what.for_new_users is None or isinstance(what.after, MetaEmb):
-        raise MethodError(f"by-events: {what.name} does nothing for new users; take mail-base")
+        raise MethodError(f"by-events: {what.name} makes no virtual behavior; take mail-base")
     rows = np.flatnonzero(~dataset.is_new("test"))
     if len(rows) == 0:
         raise DataError(f"by-events: no test row of {dataset.path} has visible behavior before it")
