@@ -8,6 +8,7 @@ from thaw.experiments.comparison import Comparison
 from thaw.experiments.measures import SEGMENTS
 from thaw.experiments.paper_tables import PaperTable
 from thaw.report import notes
+from thaw.report.advice import advice
 from thaw.report.facts import DataFacts
 from thaw.report.figures import (
     has_mail,
@@ -84,6 +85,7 @@ def _render(
         "report.html.j2",
         comparison=comparison,
         caveats=caveats(comparison),
+        advice=advice(comparison),
         tasks=[_task(comparison, task, layout) for task in comparison.tasks],
         legend=notes.legend(comparison),
         training_note=notes.TRAINING_NOTE,

@@ -85,6 +85,11 @@ def figure(cell: Cell, metric: Statistic) -> Figure:
     return cell.auc if metric == "auc" else cell.gauc
 
 
+def directions(line: Line, task: str, segment: str) -> list[int]:
+    """For AUC and for GAUC: 1 or -1 for a significant rise or drop against the base, else 0."""
+    return [figure(line.cell(task, segment), metric).direction for metric, _ in METRICS]
+
+
 def ceiling_of(comparison: Comparison, line: Line) -> Line | None:
     """The ceiling of a line's base, or None where the rule for new users allows none."""
     base = line.base or line.name

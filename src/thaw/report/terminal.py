@@ -11,6 +11,7 @@ from rich.text import Text
 from thaw.experiments.comparison import Comparison
 from thaw.experiments.measures import SEGMENTS
 from thaw.experiments.paper_tables import PaperTable
+from thaw.report.advice import advice
 from thaw.report.notes import TRAINING_NOTE, gap_notes, legend, partial_notes, segment_note
 from thaw.report.rows import METRICS, Number, Row, Scores, efforts, rows
 from thaw.report.text_tables import TextTable, epochs_tables, limits_table, paper_table
@@ -25,7 +26,7 @@ def print_comparison(
 ) -> None:
     """Print a comparison: tables by task and segment, how to read them, training, the verdict.
 
-    With a layout its table stands before the verdict, task by task. The verdict stands last,
+    With a layout its table stands before the verdict, task by task. Verdict and advice stand last,
     where the eye is when a command ends. Where the console is too narrow for one line a method,
     each takes two.
     """
@@ -49,6 +50,8 @@ def print_comparison(
             _print_table(paper_table(comparison, layout, task), console)
     _heading(console, "Verdict")
     _print_lines(console, verdict(comparison))
+    _heading(console, "Next")
+    _print_lines(console, advice(comparison))
 
 
 def _print_table(table: TextTable, console: Console) -> None:

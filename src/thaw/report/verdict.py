@@ -6,7 +6,7 @@ from thaw.experiments.comparison import Cell, Comparison, Figure, Line
 from thaw.experiments.references import ATTRIBUTES_ONLY
 from thaw.report.formats import fixed, p_phrase, percent, share, signed
 from thaw.report.notes import gap_note, is_significant
-from thaw.report.rows import METRICS, bases, ceiling_of, challengers, figure
+from thaw.report.rows import METRICS, bases, ceiling_of, challengers, directions, figure
 from thaw.resampling import Statistic
 
 LEVEL = "in the level between users (calibration), not in the order within a user."
@@ -145,7 +145,7 @@ def _new_users(lines: list[Line], task: str) -> list[str]:
 
 def _is_idle(line: Line, task: str) -> bool:
     """Whether both metrics are tested and neither differs significantly from the base."""
-    return all(_tested(line, task, "new")) and not any(_directions(line, task, "new"))
+    return all(_tested(line, task, "new")) and not any(directions(line, task, "new"))
 
 
 def _new_users_of(line: Line, task: str) -> str:
@@ -162,7 +162,7 @@ def _is_level(cell: Cell, *, is_move: bool) -> bool:
 
 def _old_users(lines: list[Line], task: str) -> list[str]:
     """Which methods cost the old users something, each in full; the others by their names."""
-    payers = [line for line in lines if -1 in _directions(line, task, "old")]
+    payers = [line for line in lines if -1 in directions(line, task, "old")]
     spared = [line for line in lines if line not in payers and any(_tested(line, task, "old"))]
     unknown = [line for line in lines if not any(_tested(line, task, "old"))]
     told = [f"Old users pay with {_against_base(line, task, 'old')}" for line in payers]
@@ -178,10 +178,6 @@ def _old_users(lines: list[Line], task: str) -> list[str]:
 
 def _names(lines: list[Line]) -> str:
     return ", ".join(line.name for line in lines)
-
-
-def _directions(line: Line, task: str, segment: str) -> list[int]:
-    return [figure(line.cell(task, segment), metric).direction for metric, _ in METRICS]
 
 
 def _tested(line: Line, task: str, segment: str) -> list[bool]:

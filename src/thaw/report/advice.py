@@ -1,0 +1,99 @@
+"""What to do after a comparison: a sentence for each ranker, which follows from the tests alone."""
+
+import math
+
+from thaw.experiments.comparison import Comparison, Line
+from thaw.experiments.references import ATTRIBUTES_ONLY
+from thaw.methods import METHODS
+from thaw.methods.method import DROPOUT
+from thaw.report.notes import is_significant
+from thaw.report.rows import METRICS, bases, ceiling_of, challengers, directions
+
+USUAL = ("cold-", "mail-")
+"""What the names begin with of the methods that are worth a first try beside a ranker."""
+
+
+def advice(comparison: Comparison) -> list[str]:
+    """Say what to do next about new users.
+
+    Returns:
+        Sentences, a base of a task each; with several tasks each begins with the task's name.
+    """
+    told = [
+        (f"{task}: " if len(comparison.tasks) > 1 else "") + _next(comparison, base, task)
+        for task in comparison.tasks
+        for base in bases(comparison)
+    ]
+    return [*dict.fromkeys(told)]
+
+
+def _next(comparison: Comparison, base: Line, task: str) -> str:
+    rivals = [line for line in challengers(comparison) if line.base == base.name]
+    winners = [line for line in rivals if 1 in directions(line, task, "new")]
+    if winners:
+        return _take(min(winners, key=lambda line: _rank(line, task)), task)
+    if ceiling_of(comparison, base) is None:
+        return (
+            f"What new users miss under {base.name} is not known: compare under the rule 'strict' "
+            "too, which hides the behavior of some users and shows it to a ceiling."
+        )
+    if not any(comparison.has_gap(base, task, metric) for metric, _ in METRICS):
+        return f"Leave {base.name} as it is: no gap of its new users was shown."
+    if _says_little(comparison, base, task):
+        return (
+            f"Look for better attributes of new users before another method: those at hand don't "
+            f"significantly lift even boosted trees above {base.name}."
+        )
+    untried = _untried(comparison, base)
+    if untried:
+        return f"Not tried yet beside {base.name}: {', '.join(untried)}."
+    return f"Leave {base.name} as it is: nothing that was tried beside it wins for new users."
+
+
+def _take(line: Line, task: str) -> str:
+    """What to do with a method that wins something for new users."""
+    auc, gauc = directions(line, task, "new")
+    if -1 in (auc, gauc):
+        better, worse = ("AUC", "GAUC") if auc > 0 else ("GAUC", "AUC")
+        use = {
+            "AUC": "where users are compared with each other, as in bids and thresholds",
+            "GAUC": "where each user sees an ordered list",
+        }
+        return (
+            f"{line.name} gives new users a better {better} and a worse {worse}: take it "
+            f"{use[better]}, and stay with {line.base} {use[worse]}."
+        )
+    if -1 in directions(line, task, "old"):
+        return (
+            f"{line.name} wins for new users and costs old ones: rank the new by {line.name} and "
+            f"the old by {line.base}."
+        )
+    return f"Try {line.name} in the place of {line.base} on a share of real users."
+
+
+def _rank(line: Line, task: str) -> tuple[bool, bool, float]:
+    """Least for what costs new users nothing, then old ones nothing, then has the highest AUC."""
+    costs = [-1 in directions(line, task, segment) for segment in ("new", "old")]
+    return costs[0], costs[1], -line.cell(task, "new").auc.interval.mean
+
+
+def _untried(comparison: Comparison, base: Line) -> list[str]:
+    """The methods that are made for the same ranker and were not compared."""
+    if base.name not in METHODS:
+        return []
+    ranker = METHODS[base.name].ranker
+    own = [name for name, each in METHODS.items() if each.ranker == ranker]
+    usual = [f"{base.name}{DROPOUT}"]
+    for start in USUAL:
+        usual += [name for name in own if name.startswith(start)][:1]
+    there = {line.name for line in comparison.lines}
+    return [name for name in usual if name not in there]
+
+
+def _says_little(comparison: Comparison, base: Line, task: str) -> bool:
+    """Whether what attributes allow was asked, and is not shown to be above the base."""
+    if all(line.name != ATTRIBUTES_ONLY for line in comparison.lines):
+        return False
+    test = base.cell(task, "new").auc.allowed
+    p = test.p_value if test else math.nan
+    return test is None or not is_significant(p) or test.difference < 0

@@ -1,0 +1,104 @@
+import dataclasses
+
+from comparisons import base, ceiling, comparison, figure, line, mail
+
+from thaw.experiments.comparison import Line
+from thaw.experiments.references import ATTRIBUTES_ONLY
+from thaw.report import advice
+from thaw.statistics import PairedTest
+
+TRIED = ("base-dnn+dropout", "cold-base", "mail-base")
+NOTHING = (figure(0.70, 0.8, 0.0001), figure(0.65, 0.7, 0.0001))
+
+
+def told(*lines: Line, **changes: object) -> str:
+    (sentence,) = advice(comparison(*lines, **changes))
+    return sentence
+
+
+def rival(name: str, auc: object, gauc: object = NOTHING[1], old: object = NOTHING) -> Line:
+    return line(name, (auc, gauc), old, base="base-dnn")
+
+
+def idle(*names: str) -> list[Line]:
+    return [rival(name, NOTHING[0]) for name in names]
+
+
+def with_reference(p: float, difference: float) -> tuple[Line, Line]:
+    """The base with the test of what attributes allow, and what they allow."""
+    allowed = PairedTest(difference, difference - 0.001, difference + 0.001, p, 3)
+    own = dataclasses.replace(figure(0.70), allowed=allowed)
+    reached = line(ATTRIBUTES_ONLY, (figure(0.70 + difference), figure(0.65)), kind="reference")
+    return line("base-dnn", (own, figure(0.65))), reached
+
+
+def test_who_wins_at_no_cost_is_to_be_tried_on_real_users() -> None:
+    assert told() == "Try mail-base in the place of base-dnn on a share of real users."
+
+
+def test_of_several_the_highest_at_no_cost_is_named() -> None:
+    drop = (figure(0.69, 0.01, -0.01), figure(0.65, 0.6, -0.001))
+    good, better = (rival(n, figure(v, 0.01, 0.01)) for n, v in (("a", 0.71), ("b", 0.712)))
+    best_but_dear = rival("c", figure(0.72, 0.01, 0.02), old=drop)
+    assert told(base(), good, better, best_but_dear, ceiling()).startswith("Try b ")
+
+
+def test_who_costs_old_users_ranks_new_ones_alone() -> None:
+    drop = (figure(0.69, 0.01, -0.01), figure(0.65, 0.6, -0.001))
+    found = told(base(), mail(old=drop), ceiling())
+    assert found.endswith("rank the new by mail-base and the old by base-dnn.")
+
+
+def test_auc_for_gauc_is_a_matter_of_use() -> None:
+    mixed = mail(figure(0.71, 0.01, 0.01), figure(0.64, 0.01, -0.01))
+    found = told(base(), mixed, ceiling())
+    assert found.startswith(
+        "mail-base gives new users a better AUC and a worse GAUC: take it where"
+    )
+    other = mail(figure(0.69, 0.01, -0.01), figure(0.66, 0.01, 0.01))
+    assert "a better GAUC and a worse AUC: take it where each user sees" in told(
+        base(), other, ceiling()
+    )
+
+
+def test_without_a_gap_nothing_is_to_be_done() -> None:
+    found = told(base(), *idle("mail-base"), ceiling(p_auc=0.4, p_gauc=0.4))
+    assert found == "Leave base-dnn as it is: no gap of its new users was shown."
+
+
+def test_what_was_not_tried_is_named() -> None:
+    found = told(base(), *idle("mail-base"), ceiling())
+    assert found == "Not tried yet beside base-dnn: base-dnn+dropout, cold-base."
+
+
+def test_where_all_was_tried_the_ranker_stays() -> None:
+    found = told(base(), *idle(*TRIED), ceiling())
+    assert found.startswith("Leave base-dnn as it is: nothing that was tried")
+
+
+def test_attributes_that_say_little_come_before_another_method() -> None:
+    for p, difference in ((0.4, 0.001), (0.001, -0.01)):
+        own, reached = with_reference(p, difference)
+        found = told(own, *idle("mail-base"), ceiling(), reached)
+        assert found.startswith("Look for better attributes of new users")
+    own, reached = with_reference(0.001, 0.01)
+    assert told(own, *idle(*TRIED), ceiling(), reached).startswith("Leave base-dnn")
+
+
+def test_without_a_ceiling_the_gap_is_to_be_learnt_first() -> None:
+    found = told(base(), *idle("mail-base"), rule="natural")
+    assert "under the rule 'strict' too" in found
+
+
+def test_of_a_ranker_of_ones_own_no_method_is_named() -> None:
+    own = line("own", (figure(0.70), figure(0.65)))
+    top = dataclasses.replace(ceiling(), base="own")
+    same = dataclasses.replace(rival("mine", NOTHING[0]), base="own")
+    found = told(own, same, top)
+    assert found.startswith("Leave own as it is")
+
+
+def test_each_ranker_and_task_has_its_own() -> None:
+    tasks = ("click", "conversion")
+    found = advice(comparison(base(tasks=tasks), rule="natural", tasks=tasks))
+    assert [each.split(":")[0] for each in found] == ["click", "conversion"]
