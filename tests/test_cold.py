@@ -9,10 +9,12 @@ import torch
 import thaw
 from builders import PLAIN, TRAINING, batch_of, copies, differing, model_of, small_dnn
 from conftest import make_schema
+from thaw.blending import SHARES, fit_share
 from thaw.errors import MethodError
 from thaw.methods import MAIL, METHODS, Cold, Method
 from thaw.nn.inputs import without_behavior
 from thaw.optim import Optimizers
+from thaw.predicting import mean_auc
 from thaw.training import train_step
 
 COLD = Method("cold", ranker=small_dnn, cold=Cold(distillation=0.25))
@@ -68,17 +70,58 @@ def test_it_knows_ids_where_those_of_new_users_are_known(dataset, strict, rule):
 def test_its_loss_is_against_labels_and_answers_of_old_users(dataset, model):
     batch = batch_of(dataset)
     output = model.rank(embedded(model, batch))
-    found = model.distillation_loss(output, batch.is_new, batch.labels).item()
-    old = ~batch.is_new.numpy()
+    found = model.cold_loss(output, batch.is_new, batch.labels).item()
     cold, answers = (
-        torch.sigmoid(x).detach().numpy()[old] for x in (output.cold_logits, output.logits)
+        torch.sigmoid(x).detach().numpy() for x in (output.cold_logits, output.own_logits)
     )
-    labels = batch.labels.numpy()[old]
+    labels, is_new = batch.labels.numpy(), batch.is_new.numpy()[:, None]
 
     def entropy(learned):
-        return -(learned * np.log(cold) + (1 - learned) * np.log(1 - cold)).sum() / batch.size
+        return -(learned * np.log(cold) + (1 - learned) * np.log(1 - cold))
 
-    assert found == pytest.approx(0.25 * entropy(answers) + 0.75 * entropy(labels), rel=1e-5)
+    old = 0.25 * entropy(answers) + 0.75 * entropy(labels)
+    expected = np.where(is_new, entropy(labels), old).mean()
+    assert found == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.25, 1.0])
+def test_new_users_logits_are_mixed_by_the_share(dataset, model, share):
+    batch = batch_of(dataset)
+    model.cold_share.fill_(share)
+    found = model.rank(embedded(model, batch))
+    mixed = (1 - share) * found.own_logits + share * found.cold_logits
+    expected = torch.where(batch.is_new[:, None], mixed, found.own_logits)
+    torch.testing.assert_close(found.logits, expected)
+
+
+def rank_by_nothing(ranker):
+    """Let a ranker give every row the same."""
+    for parameter in ranker.parameters():
+        parameter.data.zero_()
+
+
+@pytest.mark.parametrize("which", ["ranker", "cold"])
+def test_who_knows_nothing_of_validation_is_not_heard(dataset, tmp_path, which):
+    run = thaw.train(dataset, COLD, replace(TRAINING, max_epochs=3), out=tmp_path / "run")
+    rank_by_nothing(getattr(run.model, which))
+    values = {}
+    for share in SHARES:
+        run.model.cold_share.fill_(share)
+        found = run.predict(dataset, "validation")
+        values[share] = mean_auc(found.labels[found.is_new], found.probabilities[found.is_new])
+    fit_share(run.model, dataset)
+    kept = run.model.cold_share.item()
+    assert values[kept] == pytest.approx(max(values.values()), abs=1e-6)
+    assert (kept == 0) is (which == "cold")
+
+
+def test_without_new_users_in_validation_the_share_stays(dataset, model, monkeypatch):
+    model.cold_share.fill_(0.6)
+    monkeypatch.setattr(type(dataset), "is_new", lambda self, split: np.zeros(
+        len(self.splits[split]), bool
+    ))  # fmt: skip
+    fit_share(model, dataset)
+    assert model.cold_share.item() == pytest.approx(0.6)
 
 
 def test_a_step_trains_both_and_the_answers_are_taken_as_they_are(dataset):

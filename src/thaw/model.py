@@ -26,14 +26,16 @@ class Ranked(NamedTuple):
     """What a model makes of a batch.
 
     Attributes:
-        logits: [B, tasks], before the sigmoid.
-        auxiliary_loss: a scalar that is added to the ranking loss, or None.
+        logits: [B, tasks], the model's answers, before the sigmoid.
+        own_logits: [B, tasks], what the ranker makes of every row.
         cold_logits: [B, tasks], what the cold ranker makes of every row; None without one.
+        auxiliary_loss: a scalar that is added to the ranking loss, or None.
     """
 
     logits: Tensor
-    auxiliary_loss: Tensor | None
+    own_logits: Tensor
     cold_logits: Tensor | None
+    auxiliary_loss: Tensor | None
 
 
 Tower = ZeroShotTower | LinearMap | IdGenerator | Fitted
@@ -54,7 +56,12 @@ class Model(nn.Module):
         fills_in_training: whether new users are filled in training.
         distillation: the share of the ranker's answers in what the cold one learns.
         hidden_attribute: the position of the attribute that is hidden from the cold one, or None.
+
+    With a cold ranker, the buffer `cold_share` is its share in new users' logits: 1 until
+    validation says otherwise.
     """
+
+    cold_share: Tensor
 
     def __init__(
         self,
@@ -74,6 +81,8 @@ class Model(nn.Module):
         super().__init__()
         self.embeddings, self.ranker, self.tower = embeddings, ranker, tower
         self.cold = cold
+        if cold is not None:
+            self.register_buffer("cold_share", torch.ones(()))
         self.distillation, self.hidden_attribute = distillation, hidden_attribute
         self.max_events = max_events
         self.learns_every, self.users_per_step = learns_every, users_per_step
@@ -104,29 +113,31 @@ class Model(nn.Module):
     def rank(self, inputs: Inputs) -> Ranked:
         """Return what the ranker makes of the rows, new users filled by the tower (lines 10 to 13).
 
-        With a cold ranker new users' logits are its own.
+        With a cold ranker new users' logits are its own and the ranker's, in its share.
         """
         if self.fills_in_training or not self.training:
             inputs = self.filled(inputs)
         output: Output = self.ranker(inputs)
+        own = output.logits
         if self.cold is None:
-            return Ranked(*output, None)
+            return Ranked(own, own, None, output.auxiliary_loss)
         cold: Output = self.cold(without_behavior(inputs, self.hidden_attribute))
-        is_new = inputs.is_new.unsqueeze(1)
-        logits = torch.where(is_new, cold.logits, output.logits)
-        return Ranked(logits, output.auxiliary_loss, cold.logits)
+        mixed = torch.lerp(own, cold.logits, self.cold_share)
+        logits = torch.where(inputs.is_new.unsqueeze(1), mixed, own)
+        return Ranked(logits, own, cold.logits, output.auxiliary_loss)
 
-    def distillation_loss(self, ranked: Ranked, is_new: Tensor, labels: Tensor) -> Tensor:
-        """Return the cold ranker's loss on old users' rows, a scalar.
+    def cold_loss(self, ranked: Ranked, is_new: Tensor, labels: Tensor) -> Tensor:
+        """Return the cold ranker's loss, a scalar.
 
-        Cross entropy is linear in what is learned: that against labels and that against the
-        ranker's answers are one, against their mixture.
+        New users' rows are learned from their labels, old users' from these and the ranker's
+        answers: cross entropy is linear in what is learned, so that against both is one against
+        their mixture.
         """
         assert ranked.cold_logits is not None
-        answers = torch.sigmoid(ranked.logits.detach())
-        learned = torch.lerp(labels, answers, self.distillation)
-        weight = (~is_new).to(labels.dtype).unsqueeze(1)
-        return F.binary_cross_entropy_with_logits(ranked.cold_logits, learned, weight)
+        answers = torch.sigmoid(ranked.own_logits.detach())
+        softened = torch.lerp(labels, answers, self.distillation)
+        learned = torch.where(is_new.unsqueeze(1), labels, softened)
+        return F.binary_cross_entropy_with_logits(ranked.cold_logits, learned)
 
     def filled(self, inputs: Inputs) -> Inputs:
         """Give new users their virtual behavior (Eqs. 8-10), the same in training and serving."""

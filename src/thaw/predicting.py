@@ -1,5 +1,6 @@
 """Probabilities for a split, with what metrics need beside them."""
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,6 +9,7 @@ import torch
 from thaw.data import Dataset, Layout
 from thaw.errors import TrainingError
 from thaw.loader import Loader, LoaderOptions
+from thaw.metrics import auc
 from thaw.model import Model
 
 
@@ -69,6 +71,18 @@ def predict(
         labels=np.asarray(table.labels),
         probabilities=np.concatenate(parts),
     )
+
+
+def mean_auc(labels: np.ndarray, scores: np.ndarray) -> float:
+    """The mean over tasks of the AUC, without tasks whose labels are all the same; NaN for none.
+
+    Args:
+        labels: [N, tasks].
+        scores: [N, tasks].
+    """
+    each = [auc(*pair) for pair in zip(labels.T, scores.T, strict=True)]
+    known = [value for value in each if not np.isnan(value)]
+    return float(np.mean(known)) if known else math.nan
 
 
 def device_of(name: str) -> torch.device:

@@ -1,6 +1,5 @@
 """Co-training of the two towers (Algorithm 1)."""
 
-import math
 import signal
 import threading
 import time
@@ -17,17 +16,17 @@ from torch.nn import functional as F
 
 from thaw import checkpoint, run
 from thaw.batch import Batch
+from thaw.blending import fit_share
 from thaw.data import Dataset, Layout
 from thaw.errors import TrainingError
 from thaw.fitting import fit_after
 from thaw.loader import Loader, LoaderOptions
 from thaw.locks import alone
 from thaw.methods import Method, method
-from thaw.metrics import auc
 from thaw.model import Model, build_for, check_buildable
 from thaw.optim import Optimizers
 from thaw.options import LOSSES, Training
-from thaw.predicting import device_of, predict
+from thaw.predicting import device_of, mean_auc, predict
 from thaw.progress import Progress, Quiet
 from thaw.recommender import Recommender
 from thaw.run import State
@@ -114,10 +113,10 @@ def train_step(model: Model, batch: Batch, optimizers: Optimizers, step: int, se
     _seed(rows.device, 2 * seed)
     ranked = model.rank(inputs)
     # The mean of Eq. 13's sum: Adam's steps are the same, and batches can be compared.
-    ranking = F.binary_cross_entropy_with_logits(ranked.logits, batch.labels)
+    ranking = F.binary_cross_entropy_with_logits(ranked.own_logits, batch.labels)
     loss = ranking if ranked.auxiliary_loss is None else ranking + ranked.auxiliary_loss
     if ranked.cold_logits is not None:
-        loss = loss + model.distillation_loss(ranked, inputs.is_new, batch.labels)
+        loss = loss + model.cold_loss(ranked, inputs.is_new, batch.labels)
     optimizers.ranker.zero_grad()
     loss.backward()  # type: ignore[no-untyped-call]
     optimizers.ranker.step()
@@ -211,8 +210,10 @@ class Trainer:
         state = self.state
         losses = np.stack(state.losses[-len(self.loader) :]).mean(0)
         epoch = state.epoch
+        if self.model.cold is not None:
+            fit_share(self.model, self.dataset, hides_behavior=self.hides_behavior)
         found = predict(self.model, self.dataset, "validation", hides_behavior=self.hides_behavior)
-        value = _mean_auc(found.labels, found.probabilities)
+        value = mean_auc(found.labels, found.probabilities)
         facts = {"validation_auc": value, **dict(zip(LOSSES, losses.tolist(), strict=True))}
         if self.options.tests_epochs:
             facts |= self._tested()
@@ -230,7 +231,7 @@ class Trainer:
         found = predict(self.model, self.dataset, "test", hides_behavior=self.hides_behavior)
         segments = {"new": found.is_new, "old": ~found.is_new}
         return {
-            f"{name}_auc": _mean_auc(found.labels[rows], found.probabilities[rows])
+            f"{name}_auc": mean_auc(found.labels[rows], found.probabilities[rows])
             for name, rows in segments.items()
         }
 
@@ -268,13 +269,6 @@ def repeatable(device: torch.device) -> Iterator[None]:
     finally:
         torch.use_deterministic_algorithms(before)
         guard.fill_uninitialized_memory = fills
-
-
-def _mean_auc(labels: np.ndarray, probabilities: np.ndarray) -> float:
-    """The mean over tasks of the AUC, without tasks whose labels are all the same."""
-    each = [auc(*pair) for pair in zip(labels.T, probabilities.T, strict=True)]
-    known = [value for value in each if not np.isnan(value)]
-    return float(np.mean(known)) if known else math.nan
 
 
 def _check_validation(dataset: Dataset) -> None:
