@@ -146,6 +146,14 @@ def report(seconds: dict[str, Any], runs: Runs) -> None:
         row += [_mean(lines, name, R2, "+.3f") for lines in runs.values()]
         rows.append(row)
     show("What MAIL costs, and what share of new users' gap it closes", columns, rows, width=200)
+    default, letter = TOWERS
+    metrics = [f"{segment} {metric}" for segment in ("new", "old") for metric in METRICS]
+    rows = [
+        [data, *(_difference(lines, letter, default, metric) for metric in metrics)]
+        for data, lines in runs.items()
+        if lines.get(default) and lines.get(letter)
+    ]
+    show(f"{default} less {letter}, on the seeds of both", ["", *metrics], rows, width=160)
 
 
 def _lift(lines: dict[str, Any], name: str, metric: str) -> str:
@@ -162,11 +170,16 @@ def _lift(lines: dict[str, Any], name: str, metric: str) -> str:
 
 
 def _change(lines: dict[str, Any], name: str, metric: str) -> str:
-    """The mean, and the difference to the base with its p-value over seeds."""
-    if name == BASE or not lines.get(name):
+    """The mean, and the difference to the base."""
+    if name in (BASE, CEILING) or not lines.get(name):
         return _mean(lines, name, metric)
-    test = paired_test(*_paired(lines, (BASE, name), metric))
-    return f"{_mean(lines, name, metric)}, {test.difference:+.4f} (p {test.p_value:.3f})"
+    return f"{_mean(lines, name, metric)}, {_difference(lines, BASE, name, metric)}"
+
+
+def _difference(lines: dict[str, Any], base: str, name: str, metric: str) -> str:
+    """A line less another, with its 95 % interval and p-value over seeds."""
+    test = paired_test(*_paired(lines, (base, name), metric))
+    return f"{test.difference:+.4f} ({test.low:+.4f} to {test.high:+.4f}; p {test.p_value:.3f})"
 
 
 def _mean(lines: dict[str, Any], name: str, metric: str, form: str = ".4f") -> str:
