@@ -1,5 +1,6 @@
 """A second ranker for new users."""
 
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -143,6 +144,15 @@ def test_a_run_is_loaded_with_both(dataset, tmp_path):
     assert loaded.model.distillation == 0.75
     found, again = (each.predict(dataset, "test").probabilities for each in (trained, loaded))
     assert np.array_equal(found, again)
+
+
+def test_every_epoch_has_a_share_and_the_best_ones_is_kept(dataset, tmp_path):
+    trained = thaw.train(dataset, COLD, replace(TRAINING, max_epochs=3), out=tmp_path)
+    state = json.loads(max(tmp_path.glob("checkpoint-*/facts.json")).read_text())
+    shares = [epoch["cold_share"] for epoch in state["epochs"]]
+    assert len(shares) == 3
+    assert set(shares) <= set(SHARES)
+    assert trained.model.cold_share.item() == shares[state["best_epoch"]]
 
 
 def test_one_way_sees_to_new_users():

@@ -209,12 +209,14 @@ class Trainer:
     def _finish_epoch(self, progress: Progress) -> None:
         state = self.state
         losses = np.stack(state.losses[-len(self.loader) :]).mean(0)
-        epoch = state.epoch
-        if self.model.cold is not None:
+        epoch, is_cold = state.epoch, self.model.cold is not None
+        if is_cold:
             fit_share(self.model, self.dataset, hides_behavior=self.hides_behavior)
         found = predict(self.model, self.dataset, "validation", hides_behavior=self.hides_behavior)
         value = mean_auc(found.labels, found.probabilities)
         facts = {"validation_auc": value, **dict(zip(LOSSES, losses.tolist(), strict=True))}
+        if is_cold:
+            facts["cold_share"] = self.model.cold_share.item()
         if self.options.tests_epochs:
             facts |= self._tested()
         is_best = state.finish_epoch(facts)
