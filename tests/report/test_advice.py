@@ -63,7 +63,7 @@ def test_auc_for_gauc_is_a_matter_of_use() -> None:
 
 def test_without_a_gap_nothing_is_to_be_done() -> None:
     found = told(base(), *idle("mail-base"), ceiling(p_auc=0.4, p_gauc=0.4))
-    assert found == "Leave base-dnn as it is: no gap of its new users was shown."
+    assert found == "Nothing to do for new users beside base-dnn: no gap was shown."
 
 
 def test_what_was_not_tried_is_named() -> None:
@@ -73,7 +73,7 @@ def test_what_was_not_tried_is_named() -> None:
 
 def test_where_all_was_tried_the_ranker_stays() -> None:
     found = told(base(), *idle(*TRIED), ceiling())
-    assert found.startswith("Leave base-dnn as it is: nothing that was tried")
+    assert found.startswith("Nothing that was tried beside base-dnn wins")
 
 
 def test_attributes_that_say_little_come_before_another_method() -> None:
@@ -82,7 +82,7 @@ def test_attributes_that_say_little_come_before_another_method() -> None:
         found = told(own, *idle("mail-base"), ceiling(), reached)
         assert found.startswith("Look for better attributes of new users")
     own, reached = with_reference(0.001, 0.01)
-    assert told(own, *idle(*TRIED), ceiling(), reached).startswith("Leave base-dnn")
+    assert told(own, *idle(*TRIED), ceiling(), reached).startswith("Nothing that was tried")
 
 
 def test_without_a_ceiling_the_gap_is_to_be_learnt_first() -> None:
@@ -95,7 +95,13 @@ def test_of_a_ranker_of_ones_own_no_method_is_named() -> None:
     top = dataclasses.replace(ceiling(), base="own")
     same = dataclasses.replace(rival("mine", NOTHING[0]), base="own")
     found = told(own, same, top)
-    assert found.startswith("Leave own as it is")
+    assert found.startswith("Nothing that was tried beside own")
+
+
+def test_rankers_with_the_same_advice_share_a_sentence() -> None:
+    other = line("din", (figure(0.72), figure(0.66)))
+    found = told(base(), other, *idle("mail-base"), rule="natural")
+    assert found.startswith("What new users miss under base-dnn, din is not known")
 
 
 def test_each_ranker_and_task_has_its_own() -> None:

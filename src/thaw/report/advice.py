@@ -9,6 +9,9 @@ from thaw.methods.method import DROPOUT
 from thaw.report.notes import is_significant
 from thaw.report.rows import METRICS, bases, ceiling_of, challengers, directions
 
+BASE = "{base}"
+"""Stands for the names of the bases of which a sentence tells."""
+
 USUAL = ("cold-", "mail-")
 """What the names begin with of the methods that are worth a first try beside a ranker."""
 
@@ -17,37 +20,39 @@ def advice(comparison: Comparison) -> list[str]:
     """Say what to do next about new users.
 
     Returns:
-        Sentences, a base of a task each; with several tasks each begins with the task's name.
+        Sentences; bases of which the same is to be said share one. With several tasks each begins
+        with the task's name.
     """
-    told = [
-        (f"{task}: " if len(comparison.tasks) > 1 else "") + _next(comparison, base, task)
-        for task in comparison.tasks
-        for base in bases(comparison)
-    ]
-    return [*dict.fromkeys(told)]
+    told: dict[str, list[str]] = {}
+    for task in comparison.tasks:
+        label = f"{task}: " if len(comparison.tasks) > 1 else ""
+        for base in bases(comparison):
+            told.setdefault(label + _next(comparison, base, task), []).append(base.name)
+    return [sentence.replace(BASE, ", ".join(names)) for sentence, names in told.items()]
 
 
 def _next(comparison: Comparison, base: Line, task: str) -> str:
+    """What to do about one base, which stands as BASE where others may stand beside it."""
     rivals = [line for line in challengers(comparison) if line.base == base.name]
     winners = [line for line in rivals if 1 in directions(line, task, "new")]
     if winners:
         return _take(min(winners, key=lambda line: _rank(line, task)), task)
     if ceiling_of(comparison, base) is None:
         return (
-            f"What new users miss under {base.name} is not known: compare under the rule 'strict' "
-            "too, which hides the behavior of some users and shows it to a ceiling."
+            f"What new users miss under {BASE} is not known: compare under the rule 'strict' too, "
+            "which hides the behavior of some users and shows it to a ceiling."
         )
     if not any(comparison.has_gap(base, task, metric) for metric, _ in METRICS):
-        return f"Leave {base.name} as it is: no gap of its new users was shown."
+        return f"Nothing to do for new users beside {BASE}: no gap was shown."
     if _says_little(comparison, base, task):
         return (
-            f"Look for better attributes of new users before another method: those at hand don't "
-            f"significantly lift even boosted trees above {base.name}."
+            "Look for better attributes of new users before another method: those at hand don't "
+            f"significantly lift even boosted trees above {BASE}."
         )
     untried = _untried(comparison, base)
     if untried:
-        return f"Not tried yet beside {base.name}: {', '.join(untried)}."
-    return f"Leave {base.name} as it is: nothing that was tried beside it wins for new users."
+        return f"Not tried yet beside {BASE}: {', '.join(untried)}."
+    return f"Nothing that was tried beside {BASE} wins for new users: stay with what you have."
 
 
 def _take(line: Line, task: str) -> str:
