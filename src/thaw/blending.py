@@ -9,6 +9,7 @@ from thaw.predicting import mean_auc, predict
 
 SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)
 TINY = np.float64(1e-7)
+"""What probabilities keep away from 0 and 1; a float64, as logits are to be."""
 
 
 def fit_share(model: Model, dataset: Dataset, *, hides_behavior: bool = True) -> None:
