@@ -12,7 +12,7 @@ NOTHING = (figure(0.70, 0.8, 0.0001), figure(0.65, 0.7, 0.0001))
 
 
 def told(*lines: Line, **changes: object) -> str:
-    (sentence,) = advice(comparison(*lines, **changes))
+    (sentence,) = advice(comparison(*lines, **{"seeds": (0, 1, 2, 3, 4)} | changes))
     return sentence
 
 
@@ -59,6 +59,13 @@ def test_auc_for_gauc_is_a_matter_of_use() -> None:
     assert "a better GAUC and a worse AUC: take it where each user sees" in told(
         base(), other, ceiling()
     )
+
+
+def test_with_few_seeds_and_no_winner_more_come_first() -> None:
+    for seeds in ((0,), (0, 1, 2, 3)):
+        found = told(base(), *idle(*TRIED), ceiling(p_auc=0.4, p_gauc=0.4), seeds=seeds)
+        assert found.startswith("Run 5 seeds or more")
+        assert told(base(), mail(), ceiling(), seeds=seeds).startswith("Try mail-base")
 
 
 def test_without_a_gap_nothing_is_to_be_done() -> None:

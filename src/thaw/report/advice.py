@@ -8,6 +8,7 @@ from thaw.methods import METHODS
 from thaw.methods.method import DROPOUT
 from thaw.report.notes import is_significant
 from thaw.report.rows import METRICS, bases, ceiling_of, challengers, directions
+from thaw.report.verdict import ENOUGH_SEEDS
 
 BASE = "{base}"
 """Stands for the names of the bases of which a sentence tells."""
@@ -37,6 +38,11 @@ def _next(comparison: Comparison, base: Line, task: str) -> str:
     winners = [line for line in rivals if 1 in directions(line, task, "new")]
     if winners:
         return _take(min(winners, key=lambda line: _rank(line, task)), task)
+    if len(comparison.seeds) < ENOUGH_SEEDS:
+        return (
+            f"Run {ENOUGH_SEEDS} seeds or more: with fewer only large differences show, and none "
+            f"for new users did beside {BASE}."
+        )
     if ceiling_of(comparison, base) is None:
         return (
             f"What new users miss under {BASE} is not known: compare under the rule 'strict' too, "
