@@ -68,6 +68,12 @@ def test_with_few_seeds_and_no_winner_more_come_first() -> None:
         assert told(base(), mail(), ceiling(), seeds=seeds).startswith("Try mail-base")
 
 
+def test_who_pays_is_named_where_auc_stands_against_gauc() -> None:
+    drop = (figure(0.69, 0.01, -0.01), figure(0.65, 0.6, -0.001))
+    mixed = mail(figure(0.71, 0.01, 0.01), figure(0.64, 0.01, -0.01), old=drop)
+    assert told(base(), mixed, ceiling()).endswith("an ordered list, and for old users, who pay.")
+
+
 def test_without_a_gap_nothing_is_to_be_done() -> None:
     found = told(base(), *idle("mail-base"), ceiling(p_auc=0.4, p_gauc=0.4))
     assert found == "Nothing to do for new users beside base-dnn: no gap was shown."

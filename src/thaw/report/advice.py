@@ -64,6 +64,7 @@ def _next(comparison: Comparison, base: Line, task: str) -> str:
 def _take(line: Line, task: str) -> str:
     """What to do with a method that wins something for new users."""
     auc, gauc = directions(line, task, "new")
+    is_dear = -1 in directions(line, task, "old")
     if -1 in (auc, gauc):
         better, worse = ("AUC", "GAUC") if auc > 0 else ("GAUC", "AUC")
         use = {
@@ -72,9 +73,10 @@ def _take(line: Line, task: str) -> str:
         }
         return (
             f"{line.name} gives new users a better {better} and a worse {worse}: take it "
-            f"{use[better]}, and stay with {line.base} {use[worse]}."
+            f"{use[better]}, and stay with {line.base} {use[worse]}"
+            f"{', and for old users, who pay' if is_dear else ''}."
         )
-    if -1 in directions(line, task, "old"):
+    if is_dear:
         return (
             f"{line.name} wins for new users and costs old ones: rank the new by {line.name} and "
             f"the old by {line.base}."
