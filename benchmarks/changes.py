@@ -25,6 +25,7 @@ from thaw.data import Layout
 from thaw.loader import Loader, LoaderOptions
 from thaw.methods import MAIL, Method
 from thaw.model import build
+from thaw.nn.events import LookedUp, Vectors
 from thaw.optim import Optimizers, RowAdam
 from thaw.training import repeatable, train_step
 
@@ -120,6 +121,17 @@ def every_device_seeded() -> Iterator[None]:
         yield
 
 
+@contextlib.contextmanager
+def summed_vectors() -> Iterator[None]:
+    """A vector for each event, and then their sums."""
+
+    def sums(self: LookedUp, offsets: Tensor) -> Tensor:
+        return Vectors(self.values).sums(offsets)
+
+    with mock.patch.object(LookedUp, "sums", sums):
+        yield
+
+
 Change = Callable[[Optimizers], Optimizers]
 AS_IT_IS = "as it is"
 UNDONE: dict[str, tuple[Method, Change | None, Callable[[], object]]] = {
@@ -127,6 +139,7 @@ UNDONE: dict[str, tuple[Method, Change | None, Callable[[], object]]] = {
     "BaseDNN, the table by dense Adam": (BASE, dense_adam, contextlib.nullcontext),
     "BaseDNN, the table by SparseAdam": (BASE, sparse_adam, contextlib.nullcontext),
     "BaseDNN, the moments' rows set": (BASE, setting_rows, contextlib.nullcontext),
+    "BaseDNN, a vector for each event": (BASE, None, summed_vectors),
     "BaseDNN, memory filled before use": (BASE, None, filled_memory),
     "BaseDNN, nn.Dropout": (BASE, None, plain_dropout),
     "BaseDNN, Adam unfused": (BASE, unfused, contextlib.nullcontext),
@@ -134,6 +147,7 @@ UNDONE: dict[str, tuple[Method, Change | None, Callable[[], object]]] = {
     "MAIL-Base, the tower at every step": (EVERY_STEP, None, contextlib.nullcontext),
     "MAIL-Base, a dropout of 0.5 in the tower": (DROPOUT, None, contextlib.nullcontext),
     "MAIL-Base, every device seeded": (TOWER, None, every_device_seeded),
+    "MAIL-Base, a vector for each event": (TOWER, None, summed_vectors),
     "MAIL-Base, memory filled before use": (TOWER, None, filled_memory),
     "MAIL-Base, nn.Dropout": (TOWER, None, plain_dropout),
     "MAIL-Base, Adam unfused": (TOWER, unfused, contextlib.nullcontext),

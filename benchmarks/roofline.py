@@ -110,8 +110,8 @@ def _bytes(model: Model, batch: Batch) -> tuple[int, int]:
     dim = model.embeddings.table.shape[1]
     # Looked up; then value and two moments read and written. The gradient is read once.
     table = len(batch.rows) * dim * FLOAT * (2 + 6)
-    # Each event's fields are fetched from the rows looked up, and their gradients sent back.
-    events = (batch.events.numel() + batch.actions.numel()) * dim * FLOAT * 2 * 2
+    # Each event's fields are fetched from the rows looked up, and their gradients from the sums'.
+    events = batch.events.numel() * dim * FLOAT * 2
     weights = sum(each.numel() for each in model.parameters())
     # Forward, backward, gradient written and read, value and two moments read and written.
     return table + events, weights * FLOAT * (2 + 2 + 6)

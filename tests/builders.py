@@ -14,6 +14,7 @@ from thaw.data import Dataset, Impressions, Layout
 from thaw.loader import Loader, LoaderOptions
 from thaw.methods import MAIL, Method
 from thaw.model import Model, build
+from thaw.nn.events import Vectors
 from thaw.nn.inputs import Behavior, Inputs, InputShape
 from thaw.options import Training
 from thaw.progress import Quiet
@@ -88,7 +89,7 @@ def behavior_of(lengths: list[int], user: list[int], dim: int = 3) -> Behavior:
     """Random behavior of users with so many events."""
     values = torch.randn(sum(lengths), dim, generator=torch.Generator().manual_seed(0))
     offsets = torch.tensor([0, *np.cumsum(lengths)])
-    return Behavior(values, offsets, torch.tensor(user))
+    return Behavior(Vectors(values), offsets, torch.tensor(user))
 
 
 def inputs_of(lengths: list[int], user: list[int], shape: InputShape = SHAPE) -> Inputs:

@@ -13,6 +13,7 @@ from conftest import make_schema
 from thaw.blending import SHARES, fit_share
 from thaw.errors import MethodError
 from thaw.methods import MAIL, METHODS, Cold, Method
+from thaw.nn.events import Vectors
 from thaw.nn.inputs import without_behavior
 from thaw.optim import Optimizers
 from thaw.predicting import mean_auc
@@ -50,8 +51,8 @@ def test_each_ranker_ranks_its_own_users(dataset, model):
 def test_nothing_of_behavior_reaches_the_second_one(dataset, model):
     batch = batch_of(dataset, "old")
     inputs = embedded(model, batch)
-    events = torch.randn_like(inputs.behavior.values)
-    changed = replace(inputs, behavior=replace(inputs.behavior, values=events))
+    events = Vectors(torch.randn_like(inputs.behavior.values))
+    changed = replace(inputs, behavior=replace(inputs.behavior, events=events))
     assert torch.equal(model.rank(inputs).cold_logits, model.rank(changed).cold_logits)
     assert not torch.equal(model.rank(inputs).logits, model.rank(changed).logits)
 

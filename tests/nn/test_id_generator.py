@@ -8,6 +8,7 @@ import torch
 from torch.nn import functional as F
 
 from builders import SHAPE, inputs_of
+from thaw.nn.events import Vectors
 from thaw.nn.id_generator import IdGenerator
 from thaw.rankers import BaseDNN
 
@@ -35,7 +36,8 @@ def inputs():
         name: getattr(found, name).double()
         for name in ("user_attributes", "context", "target", "target_event")
     }
-    behavior = replace(found.behavior, values=found.behavior.values.double())
+    events = Vectors(found.behavior.values.double())
+    behavior = replace(found.behavior, events=events)
     return replace(found, behavior=behavior, **doubled)
 
 

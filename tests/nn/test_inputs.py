@@ -2,6 +2,7 @@ import pytest
 import torch
 
 from builders import behavior_of, inputs_of
+from thaw.nn.events import Vectors
 from thaw.nn.inputs import Behavior, by_row
 
 WORLDS = {
@@ -79,7 +80,7 @@ def written_out(behavior):
     ]
     values = [event for own in each for event in own]
     offsets = torch.tensor([0, *torch.tensor([len(own) for own in each]).cumsum(0)])
-    return Behavior(torch.stack(values), offsets, behavior.user)
+    return Behavior(Vectors(torch.stack(values)), offsets, behavior.user)
 
 
 @pytest.mark.parametrize(("lengths", "repeats"), REPEATS)

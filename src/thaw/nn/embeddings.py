@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from thaw.batch import Batch, Fields
+from thaw.nn.events import LookedUp
 from thaw.nn.inputs import Behavior, Inputs
 
 
@@ -56,7 +57,9 @@ class Embeddings(nn.Module):
         """
         target = _embed(rows, batch.target)
         event = sum((target[:, k] for k in self.shared), start=torch.zeros_like(target[:, 0]))
-        behavior = Behavior(_events(rows, batch), _offsets(batch), batch.user)
+        action = batch.actions[:, 0] if batch.actions.shape[1] else None
+        events = LookedUp(rows, batch.events.unbind(1), action)
+        behavior = Behavior(events, _offsets(batch), batch.user)
         return Inputs(
             user_attributes=_embed(rows, batch.attributes),
             context=_embed(rows, batch.context),
@@ -71,16 +74,6 @@ def _embed(rows: Tensor, fields: Fields) -> Tensor:
     """[B, n, d]: an id's vector, or a dense field's vector times its value."""
     vectors = rows.index_select(0, fields.index.flatten()).view(*fields.index.shape, rows.shape[1])
     return vectors if fields.scale is None else vectors * fields.scale.unsqueeze(2)
-
-
-def _events(rows: Tensor, batch: Batch) -> Tensor:
-    """[N, d]: v_i, the item's embedding times the action's (section 3.1.1)."""
-    values = rows.index_select(0, batch.events[:, 0])
-    for field in batch.events.unbind(1)[1:]:
-        values = values + rows.index_select(0, field)
-    for action in batch.actions.unbind(1):
-        values = values * rows.index_select(0, action)
-    return values
 
 
 def _offsets(batch: Batch) -> Tensor:

@@ -10,23 +10,35 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from thaw.nn.events import Events, Filled, Vectors, owners
+
 
 @dataclass(frozen=True)
 class Behavior:
     """The behavior of U users, and which of the B rows is whose.
 
     Attributes:
-        values: [N, d] float, v_i of all users one after the other, each user's oldest first.
+        events: N events of all users one after the other, each user's oldest first.
         offsets: [U + 1] int64, where each user's begin.
         user: [B] int64, each row's user.
-        repeats: [N] int64, how many times in a row each event stands there, or None for once. Only
-            virtual events stand there more than once.
     """
 
-    values: Tensor
+    events: Events
     offsets: Tensor
     user: Tensor
-    repeats: Tensor | None = None
+
+    @property
+    def values(self) -> Tensor:
+        """[N, d] float, the events' vectors v_i."""
+        return self.events.values
+
+    @property
+    def repeats(self) -> Tensor | None:
+        """[N] int64, how many times in a row each event stands there, or None for once.
+
+        Only virtual events stand there more than once.
+        """
+        return self.events.repeats
 
     @property
     def lengths(self) -> Tensor:
@@ -37,20 +49,21 @@ class Behavior:
 
     @property
     def owner(self) -> Tensor:
-        """[N] int64, the user of each of the values."""
-        return torch.repeat_interleave(self.offsets.diff(), output_size=len(self.values))
+        """[N] int64, the user of each event."""
+        return owners(self.offsets, len(self.events))
 
     def pool(self) -> Tensor:
         """Return each row's sum [B, d] over its events; zero where there are none (Eq. 11)."""
         return self.pool_users().index_select(0, self.user)
 
     def pool_users(self) -> Tensor:
-        """Return each user's sum [U, d] over the events."""
-        values = self.values
-        if self.repeats is not None:
-            values = values * self.repeats.unsqueeze(1)
-        sums = values.new_zeros(len(self.offsets) - 1, values.shape[1])
-        return sums.index_add(0, self.owner, values)
+        """Return each user's sum [U, d] over the events: quicker than over `values`."""
+        return self.events.sums(self.offsets)
+
+    def weighted(self, weights: Tensor) -> "Behavior":
+        """Return the behavior with each event's vector times its weight [N]."""
+        values = self.values * weights.unsqueeze(1)
+        return replace(self, events=Vectors(values, self.repeats))
 
     def pad(self, length: int) -> tuple[Tensor, Tensor]:
         """Return each row's last events [B, length, d], zeros behind them, and a mask [B, length].
@@ -65,14 +78,13 @@ class Behavior:
 
         With `newest_first` a place says how many events ago.
         """
-        lengths = self.lengths
+        values, lengths = self.values, self.lengths
         kept = lengths.clamp(max=length)
         ends = lengths.cumsum(0)
-        position = torch.arange(length, device=self.values.device)
+        position = torch.arange(length, device=values.device)
         mask = position < kept.unsqueeze(1)
-        width = self.values.shape[1]
-        if len(self.values) == 0:
-            return self.values.new_zeros(*mask.shape, width), mask
+        if len(values) == 0:
+            return values.new_zeros(*mask.shape, values.shape[1]), mask
         if newest_first:
             place = ends.unsqueeze(1) - 1 - position
         else:
@@ -80,8 +92,8 @@ class Behavior:
         index = torch.where(mask, place, 0).flatten()
         if self.repeats is not None:
             index = torch.repeat_interleave(self.repeats).index_select(0, index)
-        values = self.values.index_select(0, index).view(*mask.shape, width)
-        return values * mask.unsqueeze(2), mask
+        padded = values.index_select(0, index).view(*mask.shape, values.shape[1])
+        return padded * mask.unsqueeze(2), mask
 
     def select_users(self, users: Tensor) -> "Behavior":
         """Return the behavior of some users, each as often as it is named and with a row each."""
@@ -89,13 +101,14 @@ class Behavior:
         offsets = F.pad(lengths.cumsum(0), (1, 0))
         shift = torch.repeat_interleave(self.offsets.index_select(0, users) - offsets[:-1], lengths)
         index = torch.arange(len(shift), device=users.device) + shift
-        repeats = None if self.repeats is None else self.repeats.index_select(0, index)
         rows = torch.arange(len(users), device=users.device)
-        return Behavior(self.values.index_select(0, index), offsets, rows, repeats)
+        return Behavior(self.events.take(index), offsets, rows)
 
     def by_row(self) -> "Behavior":
         """Return the behavior with a user for each of the B rows, in their order."""
-        return self.select_users(self.user)
+        # As vectors, which are made once for a user and not for each of its rows.
+        each = replace(self, events=Vectors(self.values, self.repeats))
+        return each.select_users(self.user)
 
     def append_virtual(self, virtual: Tensor, repeats: Tensor) -> "Behavior":
         """Give virtual behavior to the last users, who must be those without any (Eq. 10).
@@ -104,16 +117,10 @@ class Behavior:
             virtual: [U_new, k, d].
             repeats: [U_new, k] int64, how many times each virtual event stands there; 0 for not.
         """
-        there = repeats > 0
         num_old = len(self.offsets) - 1 - len(virtual)
-        ends = self.offsets[num_old] + there.sum(1).cumsum(0)
-        once = repeats.new_ones(len(self.values)) if self.repeats is None else self.repeats
-        return Behavior(
-            values=torch.cat([self.values, virtual[there]]),
-            offsets=torch.cat([self.offsets[: num_old + 1], ends]),
-            user=self.user,
-            repeats=torch.cat([once, repeats[there]]),
-        )
+        ends = self.offsets[num_old] + (repeats > 0).sum(1).cumsum(0)
+        offsets = torch.cat([self.offsets[: num_old + 1], ends])
+        return Behavior(Filled(self.events, virtual, repeats), offsets, self.user)
 
 
 @dataclass(frozen=True)
@@ -178,7 +185,11 @@ def without_behavior(inputs: Inputs, hidden_attribute: int | None = None) -> Inp
         shown = attributes.new_ones(attributes.shape[1], 1)
         shown[hidden_attribute] = 0
         attributes = attributes * shown
-    nothing = Behavior(behavior.values[:0], torch.zeros_like(behavior.offsets), behavior.user)
+    nothing = replace(
+        behavior,
+        events=behavior.events.take(behavior.user[:0]),
+        offsets=torch.zeros_like(behavior.offsets),
+    )
     return replace(inputs, user_attributes=attributes, behavior=nothing, num_old=0)
 
 
@@ -189,10 +200,10 @@ def by_row(inputs: Inputs) -> Inputs:
     num_old = int((~inputs.is_new).sum())
     behavior = inputs.behavior.select_users(owner[:num_old])
     num_new = len(order) - num_old
-    offsets = F.pad(behavior.offsets, (0, num_new), value=len(behavior.values))
+    offsets = F.pad(behavior.offsets, (0, num_new), value=len(behavior.events))
     return replace(
         inputs,
         user_attributes=inputs.user_attributes.index_select(0, owner),
-        behavior=Behavior(behavior.values, offsets, order.argsort(), behavior.repeats),
+        behavior=Behavior(behavior.events, offsets, order.argsort()),
         num_old=num_old,
     )

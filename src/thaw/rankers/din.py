@@ -1,7 +1,6 @@
 """DIN, the Deep Interest Network (Zhou et al., KDD 2018)."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from itertools import pairwise
 
 import torch
@@ -88,4 +87,4 @@ class DIN(nn.Module):
     def interest(self, behavior: Behavior, target: Tensor) -> Tensor:
         """Return each row's interest [B, d] in its target [B, d]; zero without events."""
         weights = self.unit(behavior.values, target, behavior.owner)
-        return replace(behavior, values=behavior.values * weights.unsqueeze(1)).pool()
+        return behavior.weighted(weights).pool()
