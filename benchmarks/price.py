@@ -34,7 +34,11 @@ from thaw.statistics import paired_test, ratio_interval
 
 RUNS = HERE / ".runs"
 WORLD = World(users=6000, interest_determined=0.7, rate_determined=0.7)
-TOWERS = {"the default": MAIL(), "the paper's letter": MAIL.paper()}
+TOWERS = {
+    "the default": MAIL(),
+    "the default, not calibrated": MAIL(calibrated=False),
+    "the paper's letter": MAIL.paper(),
+}
 BASE, CEILING = "BaseDNN", "ceiling"
 METRICS = ("auc", "gauc")
 R2 = "new r2"
@@ -146,14 +150,15 @@ def report(seconds: dict[str, Any], runs: Runs) -> None:
         row += [_mean(lines, name, R2, "+.3f") for lines in runs.values()]
         rows.append(row)
     show("What MAIL costs, and what share of new users' gap it closes", columns, rows, width=200)
-    default, letter = TOWERS
+    default, *others = TOWERS
     metrics = [f"{segment} {metric}" for segment in ("new", "old") for metric in METRICS]
-    rows = [
-        [data, *(_difference(lines, letter, default, metric) for metric in metrics)]
-        for data, lines in runs.items()
-        if lines.get(default) and lines.get(letter)
-    ]
-    show(f"{default} less {letter}, on the seeds of both", ["", *metrics], rows, width=160)
+    for other in others:
+        rows = [
+            [data, *(_difference(lines, other, default, metric) for metric in metrics)]
+            for data, lines in runs.items()
+            if lines.get(default) and lines.get(other)
+        ]
+        show(f"{default} less {other}, on the seeds of both", ["", *metrics], rows, width=160)
 
 
 def _lift(lines: dict[str, Any], name: str, metric: str) -> str:

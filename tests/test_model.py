@@ -37,7 +37,7 @@ def changed(before, after):
 def test_zero_shot_loss_reaches_the_tower_alone(dataset, model):
     batch = batch_of(dataset)
     rows = model.embeddings.look_up(batch, needs_gradient=True)
-    model.zero_shot_losses(model.embed(batch, rows)).total.backward()
+    model.zero_shot_losses(model.embed(batch, rows), model.learned_users(batch)).total.backward()
     assert rows.grad is None
     assert all(p.grad is None for p in model.ranker.parameters())
     assert all(p.grad is not None and p.grad.any() for p in model.tower.parameters())
@@ -61,7 +61,7 @@ def test_the_towers_step_leaves_ranker_and_table_as_they_are(dataset, model):
     optimizers, batch = Optimizers.of(model, 1e-3, 1e-3), batch_of(dataset)
     before = parts_of(model)
     rows = model.embeddings.look_up(batch, needs_gradient=True)
-    model.zero_shot_losses(model.embed(batch, rows)).total.backward()
+    model.zero_shot_losses(model.embed(batch, rows), model.learned_users(batch)).total.backward()
     optimizers.tower.step()
     assert changed(before, parts_of(model)) == {"tower"}
 

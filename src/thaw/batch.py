@@ -47,6 +47,7 @@ class Batch:
         actions: [N, 1] int64 places of the events' actions; [N, 0] where they have none.
         offsets: [U_old + 1] int64, where each old user's events begin.
         user: [B] int64, each row's user.
+        users: [U] int64, the users' numbers in the dataset.
         labels: [B, tasks] float.
     """
 
@@ -58,6 +59,7 @@ class Batch:
     actions: Tensor
     offsets: Tensor
     user: Tensor
+    users: Tensor
     labels: Tensor
 
     @property
@@ -202,6 +204,7 @@ class Assembler:
             actions=event_places[num_fields:].T,
             offsets=torch.from_numpy(offsets),
             user=torch.from_numpy(user),
+            users=torch.from_numpy(shown.astype(np.int64)),
             labels=torch.from_numpy(rows.labels.astype(np.float32)),
         )
 

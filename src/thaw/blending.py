@@ -12,8 +12,10 @@ TINY = np.float64(1e-7)
 """What probabilities keep away from 0 and 1; a float64, as logits are to be."""
 
 
-def fit_share(model: Model, dataset: Dataset, *, hides_behavior: bool = True) -> None:
+def fit_share(model: Model, dataset: Dataset, *, hides_behavior: bool = True) -> float:
     """Set the cold ranker's share in new users' logits to the one with their best validation AUC.
+
+    It is returned.
 
     So a cold ranker that learned nothing which holds for other users is not heard. Where validation
     has no new users with both labels, the share stays what it is.
@@ -29,3 +31,4 @@ def fit_share(model: Model, dataset: Dataset, *, hides_behavior: bool = True) ->
     values = [mean_auc(ends[0].labels[rows], own + share * (cold - own)) for share in SHARES]
     if not np.isnan(values).all():
         model.cold_share.fill_(SHARES[int(np.nanargmax(values))])
+    return model.cold_share.item()

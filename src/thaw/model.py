@@ -52,6 +52,7 @@ class Model(nn.Module):
         max_events: n_v.
         learns_every: at every so many-th step the tower learns.
         users_per_step: how many old users of a batch it learns from; None means all.
+        calibrated: whether it never learns from those that its calibration needs.
         sees_all: whether the tower sees context and target beside the attributes.
         fills_in_training: whether new users are filled in training.
         distillation: the share of the ranker's answers in what the cold one learns.
@@ -73,6 +74,7 @@ class Model(nn.Module):
         max_events: int,
         learns_every: int = 1,
         users_per_step: int | None = None,
+        calibrated: bool = False,
         sees_all: bool = False,
         fills_in_training: bool = True,
         distillation: float = 0.0,
@@ -86,6 +88,7 @@ class Model(nn.Module):
         self.distillation, self.hidden_attribute = distillation, hidden_attribute
         self.max_events = max_events
         self.learns_every, self.users_per_step = learns_every, users_per_step
+        self.calibrated = calibrated
         self.sees_all, self.fills_in_training = sees_all, fills_in_training
 
     def forward(self, batch: Batch) -> Tensor:
@@ -98,14 +101,21 @@ class Model(nn.Module):
         inputs: Inputs = self.embeddings(batch, rows)
         return by_row(inputs) if self.sees_all else inputs
 
-    def zero_shot_losses(self, inputs: Inputs) -> ZeroShotLosses:
-        """Return the tower's losses on old users (Algorithm 1, line 8)."""
+    def learned_users(self, batch: Batch) -> Tensor:
+        """Return the places of the old users that the tower learns from, among its inputs'."""
+        numbers = batch.users[: batch.num_old]
+        if self.sees_all:  # each row as a user of its own
+            numbers = batch.users.index_select(0, batch.user[~batch.is_new])
+        is_learned = ~is_apart(numbers) if self.calibrated else torch.ones_like(numbers)
+        return is_learned.nonzero().squeeze(1)
+
+    def zero_shot_losses(self, inputs: Inputs, users: Tensor) -> ZeroShotLosses:
+        """Return the tower's losses on some old users, or on a sample (Algorithm 1, line 8)."""
         assert isinstance(self.tower, ZeroShotTower)
-        users = torch.arange(inputs.num_old, device=inputs.target.device)
-        if self.users_per_step is not None and inputs.num_old > self.users_per_step:
-            users = torch.randperm(inputs.num_old, device=users.device)[: self.users_per_step]
+        if self.users_per_step is not None and len(users) > self.users_per_step:
+            users = users[torch.randperm(len(users), device=users.device)[: self.users_per_step]]
         behavior, mask = inputs.behavior.select_users(users).pad_users(self.max_events)
-        attributes = self._seen(inputs)[users]
+        attributes = self._seen(inputs).index_select(0, users)
         # The embeddings are constants to the tower: it reconstructs them and must not move them.
         losses: ZeroShotLosses = self.tower(attributes.detach(), behavior.detach(), mask)
         return losses
@@ -164,6 +174,11 @@ class Model(nn.Module):
         row = inputs.behavior.user.argsort()
         context, target = inputs.context.index_select(0, row), inputs.target.index_select(0, row)
         return torch.cat([inputs.user_attributes, context, target], dim=1)
+
+
+def is_apart(users: Tensor) -> Tensor:
+    """[U] bool, whether the tower never learns from these, by their numbers: every tenth."""
+    return users % 10 == 9
 
 
 @contextmanager
@@ -239,6 +254,7 @@ def build(
         max_events=max_events,
         learns_every=mail.learns_every if mail else 1,
         users_per_step=mail.users_per_step if mail else None,
+        calibrated=mail is not None and mail.calibrated and mail.trained_by != "none",
         sees_all=mail is not None and mail.attribute_side == "all",
         fills_in_training=mail is None or mail.fill_in_training,
         distillation=method.cold.distillation if method.cold is not None else 0.0,

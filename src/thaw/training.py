@@ -17,6 +17,7 @@ from torch.nn import functional as F
 from thaw import checkpoint, run
 from thaw.batch import Batch
 from thaw.blending import fit_share
+from thaw.calibration import calibrate
 from thaw.data import Dataset, Layout
 from thaw.errors import TrainingError
 from thaw.fitting import fit_after
@@ -101,9 +102,13 @@ def train_step(model: Model, batch: Batch, optimizers: Optimizers, step: int, se
     inputs = model.embed(batch, rows)
     losses = rows.new_zeros(len(LOSSES))
 
-    if optimizers.tower is not None and step % model.learns_every == 0 and inputs.num_old > 0:
+    if (
+        optimizers.tower is not None
+        and step % model.learns_every == 0
+        and len(users := model.learned_users(batch)) > 0
+    ):
         _seed(rows.device, 2 * seed + 1)
-        zero_shot = model.zero_shot_losses(inputs)
+        zero_shot = model.zero_shot_losses(inputs, users)
         optimizers.tower.zero_grad()
         zero_shot.total.backward()  # type: ignore[no-untyped-call]
         optimizers.tower.step()
@@ -209,14 +214,14 @@ class Trainer:
     def _finish_epoch(self, progress: Progress) -> None:
         state = self.state
         losses = np.stack(state.losses[-len(self.loader) :]).mean(0)
-        epoch, is_cold = state.epoch, self.model.cold is not None
-        if is_cold:
-            fit_share(self.model, self.dataset, hides_behavior=self.hides_behavior)
+        epoch, fitted = state.epoch, self._fitted()
         found = predict(self.model, self.dataset, "validation", hides_behavior=self.hides_behavior)
         value = mean_auc(found.labels, found.probabilities)
-        facts = {"validation_auc": value, **dict(zip(LOSSES, losses.tolist(), strict=True))}
-        if is_cold:
-            facts["cold_share"] = self.model.cold_share.item()
+        facts = {
+            "validation_auc": value,
+            **dict(zip(LOSSES, losses.tolist(), strict=True)),
+            **fitted,
+        }
         if self.options.tests_epochs:
             facts |= self._tested()
         is_best = state.finish_epoch(facts)
@@ -227,6 +232,15 @@ class Trainer:
             checkpoint.write(self.folder, "model", self.model.state_dict(), facts_of_model)
         progress.finish_epoch(epoch, facts, is_best=is_best)
         self.save()
+
+    def _fitted(self) -> dict[str, float]:
+        """Fit what no step learns, and return it."""
+        model, facts = self.model, {}
+        if model.calibrated:
+            facts["strength"] = calibrate(model, self.dataset)
+        if model.cold is not None:
+            facts["cold_share"] = fit_share(model, self.dataset, hides_behavior=self.hides_behavior)
+        return facts
 
     def _tested(self) -> dict[str, float]:
         """The AUC of new and of old users in the test split, which decides nothing."""

@@ -116,3 +116,7 @@ def test_the_plane_is_the_same_again_and_keeps_clouds_apart() -> None:
     assert drawn.shape == (60, 2)
     assert np.array_equal(drawn, plane(points, seed=1))
     assert mixing(pairwise(drawn), 30, 5).mean() == 0.0
+
+
+def test_points_that_are_all_the_same_are_drawn_at_one_place() -> None:
+    assert np.array_equal(plane(np.full((5, 3), 0.1)), np.zeros((5, 2)))

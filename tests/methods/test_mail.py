@@ -68,7 +68,7 @@ def test_the_letter_of_the_paper_is_section_4_2():
     assert (paper.virtual_events, paper.learns_every, paper.users_per_step) == (None, 1, None)
 
 
-def test_the_default_is_a_smaller_tower_and_otherwise_the_paper():
+def test_the_default_is_a_smaller_calibrated_tower_and_otherwise_the_paper():
     letter = MAIL.paper()
     cheaper = replace(
         letter,
@@ -78,6 +78,7 @@ def test_the_default_is_a_smaller_tower_and_otherwise_the_paper():
         virtual_events=10,
         learns_every=2,
         users_per_step=128,
+        calibrated=True,
     )
     assert MAIL() == cheaper
 
@@ -188,5 +189,6 @@ def test_users_per_step_bounds_the_towers_work(dataset):
     model = model_of(dataset, mail(users_per_step=4)).train()
     model.tower.register_forward_pre_hook(lambda _, arguments: seen.append(len(arguments[0])))
     batch = batch_of(dataset)
-    model.zero_shot_losses(model.embed(batch, model.embeddings.look_up(batch)))
+    inputs = model.embed(batch, model.embeddings.look_up(batch))
+    model.zero_shot_losses(inputs, model.learned_users(batch))
     assert seen == [4]

@@ -138,9 +138,14 @@ def mixing(distances: Floats, size: int, neighbours: int) -> Floats:
 
 
 def plane(points: Floats, seed: int = 0) -> Floats:
-    """Points [N, D] on a plane [N, 2] by t-SNE (van der Maaten and Hinton, 2008)."""
+    """Points [N, D] on a plane [N, 2] by t-SNE (van der Maaten and Hinton, 2008).
+
+    Where all are the same, as generated behavior of strength 0 is, they are at one place.
+    """
     from sklearn.manifold import TSNE
 
+    if not np.ptp(points, axis=0).any():
+        return np.zeros((len(points), 2))
     perplexity = min(30.0, (len(points) - 1) / 3)
     drawn = TSNE(perplexity=perplexity, init="pca", random_state=seed).fit_transform(points)
     return np.asarray(drawn, np.float64)

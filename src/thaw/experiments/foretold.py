@@ -1,12 +1,13 @@
 """How well virtual behavior foretells the real: R² on users that no tower learned from."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from scipy import linalg, sparse
 from torch import Tensor
 
+from thaw.calibration import seen_behavior
 from thaw.data import Dataset, Impressions, Layout
 from thaw.experiments.one_hot import one_hot
 from thaw.loader import Loader, LoaderOptions
@@ -81,17 +82,8 @@ def _some(table: Impressions, chosen: np.ndarray) -> np.ndarray:
 @torch.no_grad()
 def _behavior(model: Model, loader: Loader, rows: np.ndarray, *, is_virtual: bool) -> Tensor:
     """[N, n_v, d], the events of the rows' users, padded with zeros."""
-    model.eval()
-    device = model.embeddings.table.device
-    parts = []
-    for low in range(0, len(rows), loader.options.batch_size):
-        chosen = loader.rows(rows[low : low + loader.options.batch_size])
-        chosen = replace(chosen, hidden=np.full(len(chosen.user), is_virtual))
-        batch = loader.assembler.batch(chosen).to(device)
-        inputs = model.embed(batch, model.embeddings.look_up(batch))
-        events, _ = model.filled(inputs).behavior.pad(model.max_events)
-        parts.append(events.cpu())
-    return torch.cat(parts)
+    shown = seen_behavior(model, loader, rows, is_new=is_virtual)
+    return torch.cat([behavior.pad(model.max_events)[0].cpu() for behavior in shown])
 
 
 def _pooled(events: Tensor) -> Tensor:

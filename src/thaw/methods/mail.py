@@ -51,6 +51,8 @@ class MAIL:
         learns_every: at every so many-th step the tower learns; at each in Algorithm 1.
         users_per_step: how many of a batch's old users it then learns from, drawn at random; None
             means all of them, as in Algorithm 1.
+        calibrated: whether virtual behavior is believed as far as it foretells the behavior of
+            every tenth old user, from whom the tower does not learn; the paper believes it wholly.
 
     Raises:
         MethodError: with all faults at once.
@@ -72,6 +74,7 @@ class MAIL:
     virtual_events: int | None = 10
     learns_every: int = 2
     users_per_step: int | None = 128
+    calibrated: bool = True
 
     def __post_init__(self) -> None:
         faults = [
@@ -104,6 +107,7 @@ class MAIL:
             virtual_events=None,
             learns_every=1,
             users_per_step=None,
+            calibrated=False,
         )
 
     def tower(self, shape: InputShape) -> ZeroShotTower | LinearMap:
@@ -123,6 +127,7 @@ class MAIL:
         each = math.ceil(shape.max_events / (self.virtual_events or shape.max_events))
         virtual_events = math.ceil(shape.max_events / each)
         return ZeroShotTower(
+            dim=width,
             attribute_pooling=AttentionPooling(dim=width, attention_dim=self.attention_dim),
             behavior_pooling=AttentionPooling(dim=width, attention_dim=self.attention_dim),
             attribute_encoder=ResidualEncoder(in_dim=width, hidden=self.encoder, dropout=rate),

@@ -11,6 +11,9 @@ from thaw.nn.alignment import mmd
 from thaw.nn.attention import AttentionPooling
 from thaw.nn.autoencoder import ResidualDecoder, ResidualEncoder
 
+TINY = 1e-12
+"""The least sum of squares that virtual behavior is divided by."""
+
 
 class ZeroShotLosses(NamedTuple):
     """The parts of Eq. 7, scalars, averaged over users.
@@ -37,6 +40,7 @@ class ZeroShotTower(nn.Module):
     """Two attention poolings, two encoders into one hidden space, two decoders shared by both.
 
     Args:
+        dim: d.
         attribute_pooling: from attributes to h^a (Eqs. 1-2).
         behavior_pooling: from behavior to h^v.
         attribute_encoder: E1 (Eq. 15).
@@ -52,11 +56,18 @@ class ZeroShotTower(nn.Module):
         padding: 'reconstruct' the zeros behind short behavior too, as Eqs. 3-4 read, or 'mask'
             them: their error counts as 0.
         trained_by: which losses count: 'single' Eq. 3, 'dual' Eqs. 3 and 4, 'full' Eq. 7.
+
+    Two buffers say how far virtual behavior is believed: its events are `strength` times what Eq. 8
+    makes of them, plus `shift` [d]. They are 1 and 0 until `calibrate` is called.
     """
+
+    strength: Tensor
+    shift: Tensor
 
     def __init__(
         self,
         *,
+        dim: int,
         attribute_pooling: AttentionPooling,
         behavior_pooling: AttentionPooling,
         attribute_encoder: ResidualEncoder,
@@ -78,6 +89,8 @@ class ZeroShotTower(nn.Module):
         self.num_events, self.length_head = num_events, length_head
         self.reconstruction, self.alignment = reconstruction, alignment
         self.bandwidth, self.padding, self.trained_by = bandwidth, padding, trained_by
+        self.register_buffer("strength", torch.ones(()))
+        self.register_buffer("shift", torch.zeros(dim))
 
     def forward(self, attributes: Tensor, behavior: Tensor, mask: Tensor) -> ZeroShotLosses:
         """Return the losses of old users (Eqs. 3-7); 0 for those that the tower is not trained by.
@@ -108,7 +121,7 @@ class ZeroShotTower(nn.Module):
         Where every event stands there once, k is n_v.
         """
         p = self.encode(attributes)
-        virtual = self._virtual(p, attributes.shape[2])
+        virtual = self._virtual(p, attributes.shape[2]) * self.strength + self.shift
         if self.length_head is None:
             lengths = torch.full((len(p), 1), self.num_events, device=p.device)
         else:
@@ -117,6 +130,22 @@ class ZeroShotTower(nn.Module):
         each = self._each(virtual)
         before = each * torch.arange(virtual.shape[1], device=p.device)
         return virtual, (lengths - before).clamp(0, each)
+
+    def calibrate(self, virtual: Tensor, lengths: Tensor, real: Tensor) -> None:
+        """Believe virtual behavior as far as it foretells the real, by least squares.
+
+        Where it foretells nothing the strength is 0, and everyone's sum is the mean real one.
+
+        Args:
+            virtual: [U, d], the summed virtual events of users that the tower did not learn from.
+            lengths: [U], how many these are, repeats counted.
+            real: [U, d], the summed real events of the same users.
+        """
+        away = virtual - virtual.mean(0)
+        strength = (away * (real - real.mean(0))).sum() / away.square().sum().clamp(min=TINY)
+        self.strength.copy_(strength.clamp(0, 1))
+        rest = real.mean(0) - self.strength * virtual.mean(0)
+        self.shift.copy_(rest / lengths.to(rest.dtype).mean())
 
     def _virtual(self, hidden: Tensor, dim: int) -> Tensor:
         """[U, k, d], the different virtual events."""

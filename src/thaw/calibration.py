@@ -1,0 +1,53 @@
+"""How far virtual behavior departs from the mean: as far as it foretells users not learned from."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+import torch
+
+from thaw.data import Dataset, Layout
+from thaw.loader import Loader, LoaderOptions
+from thaw.model import Model, is_apart
+from thaw.nn.inputs import Behavior
+from thaw.nn.zero_shot import ZeroShotTower
+
+MOST_USERS = 5_000
+
+
+@torch.no_grad()
+def calibrate(model: Model, dataset: Dataset) -> float:
+    """Calibrate a model's tower by old users that it did not learn from, as their last rows are.
+
+    Where there are fewer than two, the tower stays as it is. Its strength is returned.
+    """
+    tower, train = model.tower, dataset.splits["train"]
+    assert isinstance(tower, ZeroShotTower)
+    is_old, last = ~dataset.is_new("train"), train.last_rows
+    rows = last[is_old[last] & is_apart(torch.from_numpy(train.user[last])).numpy()]
+    if len(rows) > MOST_USERS:
+        rows = np.sort(np.random.default_rng(0).choice(rows, MOST_USERS, replace=False))
+    if len(rows) >= 2:
+        tower.strength.fill_(1)
+        tower.shift.zero_()
+        layout = Layout.build(dataset.schema, dataset.vocabularies, dataset.moments)
+        loader = Loader(dataset, layout, "train", LoaderOptions(max_events=model.max_events))
+        real = torch.cat([b.pool() for b in seen_behavior(model, loader, rows, is_new=False)])
+        virtual = [*seen_behavior(model, loader, rows, is_new=True)]
+        lengths = torch.cat([b.lengths.index_select(0, b.user) for b in virtual])
+        tower.calibrate(torch.cat([b.pool() for b in virtual]), lengths, real)
+    return tower.strength.item()
+
+
+def seen_behavior(
+    model: Model, loader: Loader, rows: np.ndarray, *, is_new: bool
+) -> Iterator[Behavior]:
+    """Yield what a ranker sees of the users of some rows, all as old or all as new, in batches."""
+    model.eval()
+    device = model.embeddings.table.device
+    for low in range(0, len(rows), loader.options.batch_size):
+        shown = loader.rows(rows[low : low + loader.options.batch_size])
+        shown = replace(shown, hidden=np.full(len(shown.user), is_new))
+        batch = loader.assembler.batch(shown).to(device)
+        inputs = model.embed(batch, model.embeddings.look_up(batch))
+        yield model.filled(inputs).behavior

@@ -1,0 +1,115 @@
+"""Virtual behavior is believed as far as it foretells users that the tower did not learn from."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+import thaw
+from builders import PLAIN, SHAPE, TRAINING, batch_of, loader_of, mail, model_of
+from thaw.calibration import calibrate
+from thaw.methods import MAIL
+
+
+@pytest.fixture
+def tower():
+    return MAIL(encoder=(16, 8, 8), decoder=(8, 16), virtual_events=2).tower(SHAPE).eval()
+
+
+@pytest.mark.parametrize(
+    ("truth", "strength"), [(0.3, 0.3), (1.0, 1.0), (4.0, 1.0), (-2.0, 0.0), (0.0, 0.0)]
+)
+def test_the_strength_is_the_slope_of_real_on_virtual_sums_between_0_and_1(tower, truth, strength):
+    users = torch.randn(7, SHAPE.attributes, SHAPE.dim)
+    virtual, repeats = tower.generate(users)
+    sums = (virtual * repeats.unsqueeze(2)).sum(1).detach()
+    real = 3.0 + truth * (sums - sums.mean(0))
+    tower.calibrate(sums, repeats.sum(1), real)
+    assert tower.strength.item() == pytest.approx(strength, abs=1e-5)
+    virtual, repeats = tower.generate(users)
+    found = (virtual * repeats.unsqueeze(2)).sum(1).detach()
+    expected = 3.0 + strength * (sums - sums.mean(0))
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
+
+
+def test_virtual_behavior_that_is_the_same_for_all_becomes_the_mean(tower):
+    same, lengths = torch.ones(4, SHAPE.dim), torch.full((4,), 5)
+    real = torch.randn(4, SHAPE.dim)
+    tower.calibrate(same, lengths, real)
+    torch.testing.assert_close(5 * tower.shift, real.mean(0) - tower.strength * same[0])
+    assert tower.strength.item() == 0
+
+
+def test_it_is_least_squares_on_every_tenth_old_user(dataset):
+    """By hand, from what the ranker would sum."""
+    model = model_of(dataset, mail()).eval()
+    found = calibrate(model, dataset)
+    train = dataset.splits["train"]
+    rows = {int(user): row for row, user in enumerate(train.user)}  # the last row stands
+    is_new = dataset.is_new("train")
+    rows = [row for user, row in sorted(rows.items()) if user % 10 == 9 and not is_new[row]]
+    assert len(rows) > 3
+    model.tower.strength.fill_(1)
+    model.tower.shift.zero_()
+    x, y = [], []
+    for row in rows:
+        for hidden, sums in ((True, x), (False, y)):
+            whole = np.full(len(dataset.users), hidden)
+            shown = replace(dataset, hidden=whole, hidden_in_validation=whole)
+            batch = loader_of(shown).batch(np.array([row]), 0, 0)
+            inputs = model.embed(batch, model.embeddings.look_up(batch))
+            sums.append(model.filled(inputs).behavior.pool()[0].detach().double().numpy())
+    x, y = (np.array(each) - np.mean(each, 0) for each in (x, y))
+    assert found == pytest.approx(np.clip((x * y).sum() / (x * x).sum(), 0, 1), abs=1e-4)
+
+
+@pytest.mark.parametrize("side", ["attributes", "all"])
+def test_the_tower_never_learns_from_those_users(dataset, side):
+    batch = batch_of(dataset)
+    model = model_of(dataset, mail(attribute_side=side))
+    inputs = model.embed(batch, model.embeddings.look_up(batch))
+    numbers = batch.users if side == "attributes" else batch.users[batch.user][~batch.is_new]
+    learned = model.learned_users(batch)
+    kept = [place for place in range(inputs.num_old) if numbers[place] % 10 != 9]
+    assert learned.tolist() == kept
+    assert 0 < len(kept) < inputs.num_old
+
+
+def test_the_letter_of_the_paper_learns_from_all_and_believes_all(dataset, tmp_path):
+    assert not MAIL.paper().calibrated
+    what = mail(calibrated=False)
+    batch, model = batch_of(dataset), model_of(dataset, what)
+    assert model.learned_users(batch).tolist() == list(range(batch.num_old))
+    trained = thaw.train(dataset, what, TRAINING, out=tmp_path / "run")
+    assert trained.model.tower.strength.item() == 1
+    assert not trained.model.tower.shift.any()
+    assert "strength" not in epochs_of(tmp_path / "run")[0]
+
+
+def test_each_epoch_has_its_own_and_the_best_epochs_is_kept(dataset, tmp_path):
+    trained = thaw.train(dataset, mail(), TRAINING, out=tmp_path / "run")
+    epochs = epochs_of(tmp_path / "run")
+    best = max(epochs, key=lambda epoch: epoch["validation_auc"])
+    assert trained.model.tower.strength.item() == best["strength"]
+    assert all(0 <= epoch["strength"] <= 1 for epoch in epochs)
+    assert trained.model.tower.shift.any()
+
+
+def test_without_enough_such_users_all_is_believed(dataset):
+    model = model_of(dataset, mail())
+    train = dataset.splits["train"]
+    few = replace(dataset, splits={**dataset.splits, "train": replace(train, user=train.user * 0)})
+    assert calibrate(model, few) == 1
+    assert not model.tower.shift.any()
+
+
+def test_a_map_that_the_ranker_trains_is_not_calibrated(dataset):
+    assert not model_of(dataset, mail(trained_by="none")).calibrated
+    assert not model_of(dataset, PLAIN).calibrated
+
+
+def epochs_of(folder):
+    newest = max(folder.glob("checkpoint-*/facts.json"))
+    return json.loads(newest.read_text())["epochs"]
