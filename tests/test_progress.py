@@ -22,6 +22,22 @@ def test_an_epoch_leaves_a_line_with_its_validation_auc() -> None:
     assert "validation AUC 0.7123  (best so far)" in text
 
 
+@pytest.mark.parametrize(
+    ("fitted", "told"),
+    [
+        ({}, ""),
+        ({"strength": 0.4071}, "  virtual strength 0.41"),
+        ({"cold_share": 0.25}, "  cold share 0.25"),
+    ],
+)
+def test_an_epoch_says_what_was_fitted_after_it(fitted: dict[str, float], told: str) -> None:
+    console = Console(file=StringIO(), width=120)
+    with Terminal("mail-base", console) as progress:
+        progress.start_epoch(0, 0, 5)
+        progress.finish_epoch(0, {**FACTS, **fitted}, is_best=False)
+    assert f"epoch 1  loss 0.5000{told}  validation AUC" in console.file.getvalue()
+
+
 def test_a_bar_shows_losses_and_speed_while_a_step_is_taken() -> None:
     console = Console(file=StringIO(), width=140, force_terminal=True)
     with Terminal("mail-base", console) as progress:
