@@ -17,7 +17,7 @@ from thaw.experiments.comparison import Comparison
 from thaw.experiments.paper_tables import PaperTable
 from thaw.experiments.results import write_results
 from thaw.recommender import Recommender
-from thaw.report.facts import data_facts
+from thaw.report.facts import FEW, data_facts
 from thaw.report.html import write_html
 from thaw.report.plain import comparison_json, without_nan
 from thaw.report.sheet import Sheet, print_sheet, write_sheet
@@ -68,12 +68,20 @@ def show_dataset(dataset: Dataset, *, as_json: bool) -> None:
     rule = dataset.schema.new_users.rule
     facts = {"dataset": str(dataset.path), "new_users": rule, **facts}
     splits, tables = facts["splits"], facts["tables"]
+    rare = facts["rare_attributes"]
     if not as_json:
-        facts = {name: value for name, value in facts.items() if name not in ("splits", "tables")}
+        apart = ("splits", "tables", "rare_attributes")
+        facts = {name: value for name, value in facts.items() if name not in apart}
     _show(facts, as_json)
     if not as_json:
         show_table("Impressions", splits)
         show_table("Rows read and rejected", tables)
+        for name, share in rare:
+            typer.echo(
+                f"note: {share:.0%} of the training users have a value of {name} that fewer than "
+                f"{FEW} of them have. It tells who they are, and of new users nothing: give the "
+                "attribute a min_count"
+            )
 
 
 def show_run(found: Recommender, folder: Path, *, as_json: bool) -> None:

@@ -48,8 +48,8 @@ class Field(Declaration):
     min_count: int = Described(
         1,
         ge=1,
-        description="Values with fewer training rows than this are treated as unknown. With "
-        "'shares', the owner's count decides.",
+        description="Values with fewer training rows than this are treated as unknown; of users' "
+        "attributes, those of fewer training users. With 'shares', the owner's count decides.",
     )
 
 

@@ -1,12 +1,13 @@
 """Vocabularies against counts by hand: from training rows only, missing and unknown apart."""
 
+from collections import Counter
 from pathlib import Path
 
 import thaw
 from conftest import Tables, make_schema
 from reference import decode, hidden_users, last_split, visible_events, vocabulary
 from thaw.data import Dataset
-from thaw.schema import Field, Impressions, Items, TimeSplit
+from thaw.schema import Field, Impressions, Items, TimeSplit, Users
 from thaw.tables.vocabularies import MISSING, UNKNOWN
 
 
@@ -65,3 +66,21 @@ def test_rare_and_later_values_are_unknown_and_missing_ones_are_not(
     assert (places == MISSING).sum() == sum(
         row["place"] is None for row in rows if row["time"] >= 1150
     )
+
+
+def test_attributes_need_as_many_users_and_not_as_many_rows(tables: Tables, tmp_path: Path) -> None:
+    users = [
+        {**user, "city": "Paris" if k < 3 else user["city"]}
+        for k, user in enumerate(tables["users"])
+    ]
+    attributes = (Field(name="city", min_count=4),)
+    schema = make_schema(users=Users(key="user_id", attributes=attributes))
+    dataset = thaw.prepare(schema, {**tables, "users": users}, out=tmp_path / "out")
+    train = last_split(tables["impressions"])["train"]
+    city = {user["user_id"]: user["city"] for user in users}
+    rows = Counter(city[row["user"]] for row in train)
+    holders = Counter(city[user] for user in {row["user"] for row in train})
+    assert holders["Paris"] == 3 < 4 < rows["Paris"]
+    expected = [city for city in rows if city is not None and holders[city] >= 4]
+    assert set(dataset.vocabularies.values["users.city"].to_pylist()) == set(expected)
+    assert len(expected) > 0

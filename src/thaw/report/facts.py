@@ -1,11 +1,15 @@
 """What a prepared dataset holds, in numbers that a report can print."""
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
 from thaw.data import Dataset
+from thaw.tables.vocabularies import FIRST, categorical
+
+FEW, RARE = 5, 0.05
 
 
 @dataclass(frozen=True)
@@ -56,6 +60,8 @@ class DataFacts:
         splits: train, validation and test.
         tables: what was read and what was rejected.
         vocabularies: pairs of a vocabulary and its ids, missing and unknown included.
+        rare_attributes: pairs of an attribute and the share of training users whose value fewer
+            than FEW of them hold, where that is more than a twentieth.
     """
 
     name: str
@@ -67,6 +73,7 @@ class DataFacts:
     splits: tuple[SplitFacts, ...]
     tables: tuple[TableFacts, ...]
     vocabularies: tuple[tuple[str, int], ...]
+    rare_attributes: tuple[tuple[str, float], ...] = ()
 
 
 def data_facts(dataset: Dataset) -> DataFacts:
@@ -83,7 +90,19 @@ def data_facts(dataset: Dataset) -> DataFacts:
         splits=tuple(_split(dataset, name) for name in dataset.splits),
         tables=tuple(TableFacts(name, **counts) for name, counts in rejects.items()),
         vocabularies=tuple((name, dataset.vocabularies.rows(name)) for name in names),
+        rare_attributes=tuple(_rare_attributes(dataset)),
     )
+
+
+def _rare_attributes(dataset: Dataset) -> Iterator[tuple[str, float]]:
+    users = np.unique(dataset.splits["train"].user)
+    of_users = dataset.schema.users
+    for column, field in enumerate(categorical(of_users.fields)):
+        codes = dataset.users.codes[users, column]
+        held = np.bincount(codes)[codes]
+        share = _share((held < FEW) & (codes >= FIRST))
+        if field.name != of_users.key and share > RARE:
+            yield field.name, share
 
 
 def _split(dataset: Dataset, name: str) -> SplitFacts:

@@ -31,12 +31,13 @@ def count(con: Any, schema: Schema) -> list[str]:
 
     A value's count is the number of training rows that show it: impressions for the fields of
     users, items and context, and for events those that a training impression could see. Ids are
-    given by falling count, then by value.
+    given by falling count, then by value. Of users' fields `min_count` asks for users instead.
     """
     con.create_table("seen_users", _seen(con, "user"))
     con.create_table("seen_items", _seen(con, "item"))
     uses: dict[str, list[ir.Table]] = {}
     least: dict[str, int] = {}
+    of_users = {f"users.{field.name}" for field in schema.users.fields}
     for table, field, rows in _uses(con, schema):
         name = schema.vocabulary(table, field)
         uses.setdefault(name, []).append(rows)
@@ -45,7 +46,7 @@ def count(con: Any, schema: Schema) -> list[str]:
     if schema.events.action is not None:
         uses[ACTION] = [_values(_visible_events(con), "action")]
     for name, tables in uses.items():
-        _write(con, name, tables, least.get(name, 1))
+        _write(con, name, tables, least.get(name, 1), "users" if name in of_users else "n")
     return list(uses)
 
 
@@ -112,12 +113,13 @@ def _visible_events(con: Any) -> ir.Table:
 
 def _values(rows: ir.Table, column: str, weight: ir.IntegerColumn | None = None) -> ir.Table:
     n = rows.count() if weight is None else weight.sum()
-    return rows.group_by(value=rows[column]).agg(n=n)
+    return rows.group_by(value=rows[column]).agg(n=n, users=rows.count())
 
 
-def _write(con: Any, name: str, tables: list[ir.Table], least: int) -> None:
-    counted = ibis.union(*tables) if len(tables) > 1 else tables[0]
-    total = counted.filter(_.value.notnull()).group_by("value").agg(n=_.n.sum())
-    kept = total.filter(_.n >= least)
+def _write(con: Any, name: str, tables: list[ir.Table], least: int, counted: str) -> None:
+    every = ibis.union(*tables) if len(tables) > 1 else tables[0]
+    known = every.filter(_.value.notnull()).group_by("value")
+    total = known.agg(n=_.n.sum(), users=_.users.sum())
+    kept = total.filter(total[counted] >= least)
     order = ibis.row_number().over(order_by=[ibis.desc("n"), "value"])
     con.create_table(f"vocabulary {name}", kept.select("value", code=(order + FIRST).cast("int32")))
