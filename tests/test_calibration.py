@@ -26,19 +26,20 @@ def test_the_strength_is_the_slope_of_real_on_virtual_sums_between_0_and_1(tower
     virtual, repeats = tower.generate(users)
     sums = (virtual * repeats.unsqueeze(2)).sum(1).detach()
     real = 3.0 + truth * (sums - sums.mean(0))
-    tower.calibrate(sums, repeats.sum(1), real)
+    tower.calibrate(sums, repeats.sum(1), real, torch.full((SHAPE.dim,), 5.0))
     assert tower.strength.item() == pytest.approx(strength, abs=1e-5)
     virtual, repeats = tower.generate(users)
     found = (virtual * repeats.unsqueeze(2)).sum(1).detach()
-    expected = 3.0 + strength * (sums - sums.mean(0))
+    expected = 5.0 + strength * (sums - sums.mean(0))
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
 
 
 def test_virtual_behavior_that_is_the_same_for_all_becomes_the_mean(tower):
     same, lengths = torch.ones(4, SHAPE.dim), torch.full((4,), 5)
     real = torch.randn(4, SHAPE.dim)
-    tower.calibrate(same, lengths, real)
-    torch.testing.assert_close(5 * tower.shift, real.mean(0) - tower.strength * same[0])
+    mean = torch.randn(SHAPE.dim)
+    tower.calibrate(same, lengths, real, mean)
+    torch.testing.assert_close(5 * tower.shift, mean)
     assert tower.strength.item() == 0
 
 
@@ -49,20 +50,32 @@ def test_it_is_least_squares_on_every_tenth_old_user(dataset):
     train = dataset.splits["train"]
     rows = {int(user): row for row, user in enumerate(train.user)}  # the last row stands
     is_new = dataset.is_new("train")
-    rows = [row for user, row in sorted(rows.items()) if user % 10 == 9 and not is_new[row]]
-    assert len(rows) > 3
+    old = {user: row for user, row in rows.items() if not is_new[row]}
+    apart = [row for user, row in old.items() if user % 10 == 9]
+    assert 3 < len(apart) < len(old)
+    shift = model.tower.shift.double().numpy()
     model.tower.strength.fill_(1)
     model.tower.shift.zero_()
-    x, y = [], []
-    for row in rows:
-        for hidden, sums in ((True, x), (False, y)):
-            whole = np.full(len(dataset.users), hidden)
-            shown = replace(dataset, hidden=whole, hidden_in_validation=whole)
+
+    def sums(rows, *, hidden):
+        whole, found = np.full(len(dataset.users), hidden), []
+        shown = replace(dataset, hidden=whole, hidden_in_validation=whole)
+        for row in rows:
             batch = loader_of(shown).batch(np.array([row]), 0, 0)
             inputs = model.embed(batch, model.embeddings.look_up(batch))
-            sums.append(model.filled(inputs).behavior.pool()[0].detach().double().numpy())
-    x, y = (np.array(each) - np.mean(each, 0) for each in (x, y))
-    assert found == pytest.approx(np.clip((x * y).sum() / (x * x).sum(), 0, 1), abs=1e-4)
+            found.append(model.filled(inputs).behavior.pool()[0].detach().double().numpy())
+        return np.array(found)
+
+    x, y, every = (
+        sums(apart, hidden=True),
+        sums(apart, hidden=False),
+        sums(old.values(), hidden=False),
+    )
+    products = (x - x.mean(0)) * (y - y.mean(0))
+    assert found == pytest.approx(
+        np.clip(products.sum() / np.square(x - x.mean(0)).sum(), 0, 1), abs=1e-4
+    )
+    np.testing.assert_allclose(5 * shift + found * x.mean(0), every.mean(0), atol=1e-4)
 
 
 @pytest.mark.parametrize("side", ["attributes", "all"])

@@ -23,20 +23,28 @@ def calibrate(model: Model, dataset: Dataset) -> float:
     """
     tower, train = model.tower, dataset.splits["train"]
     assert isinstance(tower, ZeroShotTower)
-    is_old, last = ~dataset.is_new("train"), train.last_rows
-    rows = last[is_old[last] & is_apart(torch.from_numpy(train.user[last])).numpy()]
-    if len(rows) > MOST_USERS:
-        rows = np.sort(np.random.default_rng(0).choice(rows, MOST_USERS, replace=False))
-    if len(rows) >= 2:
+    old = train.last_rows[~dataset.is_new("train")[train.last_rows]]
+    apart = _some(old[is_apart(torch.from_numpy(train.user[old])).numpy()])
+    if len(apart) >= 2:
         tower.strength.fill_(1)
         tower.shift.zero_()
         layout = Layout.build(dataset.schema, dataset.vocabularies, dataset.moments)
         loader = Loader(dataset, layout, "train", LoaderOptions(max_events=model.max_events))
-        real = torch.cat([b.pool() for b in seen_behavior(model, loader, rows, is_new=False)])
-        virtual = [*seen_behavior(model, loader, rows, is_new=True)]
+        real, every = (
+            torch.cat([b.pool() for b in seen_behavior(model, loader, rows, is_new=False)])
+            for rows in (apart, _some(old))
+        )
+        virtual = [*seen_behavior(model, loader, apart, is_new=True)]
         lengths = torch.cat([b.lengths.index_select(0, b.user) for b in virtual])
-        tower.calibrate(torch.cat([b.pool() for b in virtual]), lengths, real)
+        tower.calibrate(torch.cat([b.pool() for b in virtual]), lengths, real, every.mean(0))
     return tower.strength.item()
+
+
+def _some(rows: np.ndarray) -> np.ndarray:
+    """The rows, or so many drawn from them."""
+    if len(rows) <= MOST_USERS:
+        return rows
+    return np.sort(np.random.default_rng(0).choice(rows, MOST_USERS, replace=False))
 
 
 def seen_behavior(

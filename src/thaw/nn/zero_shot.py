@@ -131,7 +131,7 @@ class ZeroShotTower(nn.Module):
         before = each * torch.arange(virtual.shape[1], device=p.device)
         return virtual, (lengths - before).clamp(0, each)
 
-    def calibrate(self, virtual: Tensor, lengths: Tensor, real: Tensor) -> None:
+    def calibrate(self, virtual: Tensor, lengths: Tensor, real: Tensor, mean: Tensor) -> None:
         """Believe virtual behavior as far as it foretells the real, by least squares.
 
         Where it foretells nothing the strength is 0, and everyone's sum is the mean real one.
@@ -140,11 +140,12 @@ class ZeroShotTower(nn.Module):
             virtual: [U, d], the summed virtual events of users that the tower did not learn from.
             lengths: [U], how many these are, repeats counted.
             real: [U, d], the summed real events of the same users.
+            mean: [d], the mean of all old users' summed real events.
         """
         away = virtual - virtual.mean(0)
         strength = (away * (real - real.mean(0))).sum() / away.square().sum().clamp(min=TINY)
         self.strength.copy_(strength.clamp(0, 1))
-        rest = real.mean(0) - self.strength * virtual.mean(0)
+        rest = mean - self.strength * virtual.mean(0)
         self.shift.copy_(rest / lengths.to(rest.dtype).mean())
 
     def _virtual(self, hidden: Tensor, dim: int) -> Tensor:
