@@ -62,6 +62,7 @@ DEPARTURES = (
     _departing("half-rate", learning_rate_ratio=0.5),
     _departing("all", attribute_side="all"),
     _departing("dropout-0.5", dropout=0.5),
+    _departing("uncalibrated", calibrated=False),
 )
 """MAIL-Base with one of its options as the authors' code or the paper's letter has it."""
 
