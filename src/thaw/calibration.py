@@ -24,7 +24,7 @@ def calibrate(model: Model, dataset: Dataset) -> float:
     tower, train = model.tower, dataset.splits["train"]
     assert isinstance(tower, ZeroShotTower)
     old = train.last_rows[~dataset.is_new("train")[train.last_rows]]
-    apart = _some(old[is_apart(torch.from_numpy(train.user[old])).numpy()])
+    apart = some_rows(old[is_apart(torch.from_numpy(train.user[old])).numpy()])
     if len(apart) >= 2:
         tower.strength.fill_(1)
         tower.shift.zero_()
@@ -32,7 +32,7 @@ def calibrate(model: Model, dataset: Dataset) -> float:
         loader = Loader(dataset, layout, "train", LoaderOptions(max_events=model.max_events))
         real, every = (
             torch.cat([b.pool() for b in seen_behavior(model, loader, rows, is_new=False)])
-            for rows in (apart, _some(old))
+            for rows in (apart, some_rows(old))
         )
         virtual = [*seen_behavior(model, loader, apart, is_new=True)]
         lengths = torch.cat([b.lengths.index_select(0, b.user) for b in virtual])
@@ -40,8 +40,8 @@ def calibrate(model: Model, dataset: Dataset) -> float:
     return tower.strength.item()
 
 
-def _some(rows: np.ndarray) -> np.ndarray:
-    """The rows, or so many drawn from them."""
+def some_rows(rows: np.ndarray) -> np.ndarray:
+    """Return the rows, or MOST_USERS drawn from them, the same in every call."""
     if len(rows) <= MOST_USERS:
         return rows
     return np.sort(np.random.default_rng(0).choice(rows, MOST_USERS, replace=False))

@@ -7,14 +7,13 @@ import torch
 from scipy import linalg, sparse
 from torch import Tensor
 
-from thaw.calibration import seen_behavior
+from thaw.calibration import seen_behavior, some_rows
 from thaw.data import Dataset, Impressions, Layout
 from thaw.experiments.one_hot import one_hot
 from thaw.loader import Loader, LoaderOptions
 from thaw.model import Model
 from thaw.nn.id_generator import IdGenerator
 
-MOST_USERS = 5_000
 STRENGTHS = (1.0, 10.0, 100.0, 1000.0)
 """Ridge's, of which held-out old users choose one."""
 
@@ -73,10 +72,7 @@ def foretold(model: Model, dataset: Dataset) -> Foretold | None:
 
 def _some(table: Impressions, chosen: np.ndarray) -> np.ndarray:
     """The last rows of the users whose last row is chosen, of at most so many users."""
-    last: np.ndarray = table.last_rows[chosen[table.last_rows]]
-    if len(last) <= MOST_USERS:
-        return last
-    return np.sort(np.random.default_rng(0).choice(last, MOST_USERS, replace=False))
+    return some_rows(table.last_rows[chosen[table.last_rows]])
 
 
 @torch.no_grad()
