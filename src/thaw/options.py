@@ -43,8 +43,8 @@ class Training:
     learning_rate: float = 1e-3
     batch_size: int = 1024
     max_events: int = 100
-    max_epochs: int = 20
-    patience: int = 2
+    max_epochs: int = 50
+    patience: int = 3
     unknown_share: float = 0.05
     seed: int = 0
     checkpoint_seconds: float = 120.0

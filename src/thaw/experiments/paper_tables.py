@@ -70,7 +70,15 @@ TABLES = {
     "table-2": PaperTable(
         "Table 2: the compared methods, RI against each one's base",
         ("emblr", "llae", "base-dnn", "meta-emb", "mail-base", "dmr", "mail-dmr"),
-        beside=("base-dnn+dropout", "mean-base", "nearest-base", "din", "mail-din"),
+        beside=(
+            "base-dnn+dropout",
+            "mean-base",
+            "nearest-base",
+            "mail-base+dropout",
+            "cold-base",
+            "din",
+            "mail-din",
+        ),
     ),
     "table-3": PaperTable(
         "Table 3: the ablations, RI against MAIL-Base",

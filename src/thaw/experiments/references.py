@@ -142,8 +142,8 @@ class LightFM:
     """
 
     dim: int = 32
-    max_epochs: int = 20
-    patience: int = 2
+    max_epochs: int = 50
+    patience: int = 3
     learning_rate: float = 0.05
 
     @property
