@@ -9,6 +9,7 @@ from comparisons import NAN, base, ceiling, comparison, figure, line, mail
 
 from thaw.errors import ThawError
 from thaw.experiments.comparison import Comparison
+from thaw.experiments.paper_tables import PaperTable
 from thaw.report import DataFacts, write_html
 from thaw.report.facts import SplitFacts, TableFacts
 from thaw.statistics import Interval
@@ -25,6 +26,14 @@ def page(given: Comparison, folder: Path) -> str:
     write_html(given, path, facts=FACTS, command="thaw compare toy mail-base --seeds 3")
     assert [each.name for each in path.parent.iterdir()] == ["report.html"]
     return path.read_text(encoding="utf-8")
+
+
+def test_the_heading_says_what_the_page_is_of(tmp_path: Path) -> None:
+    assert "<h1>toy: new and old users</h1>" in page(comparison(), tmp_path)
+    table = PaperTable("Table 2: the compared methods, RI against each", ("base-dnn", "mail-base"))
+    path = tmp_path / "table.html"
+    write_html(comparison(), path, facts=FACTS, command="thaw experiment table-2 toy", layout=table)
+    assert "<title>toy: Table 2: the compared methods</title>" in path.read_text("utf-8")
 
 
 def drawings(text: str) -> list[ElementTree.Element]:

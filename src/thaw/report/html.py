@@ -81,8 +81,10 @@ def write_html(
 def _render(
     comparison: Comparison, facts: DataFacts, command: str, layout: PaperTable | None
 ) -> str:
+    subject = "new and old users" if layout is None else layout.caption.partition(",")[0]
     return render(
         "report.html.j2",
+        title=f"{comparison.dataset}: {subject}",
         comparison=comparison,
         caveats=caveats(comparison),
         advice=advice(comparison),
