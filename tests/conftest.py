@@ -106,6 +106,13 @@ def dataset(schema: Schema, tables: Tables, tmp_path_factory: pytest.TempPathFac
 
 
 @pytest.fixture(scope="session")
+def strict(tables: Tables, tmp_path_factory: pytest.TempPathFactory) -> Dataset:
+    """The same tables with new users whose ids and earlier rows training never sees."""
+    hidden = make_schema(new_users={"rule": "strict", "share": 0.4})
+    return thaw.prepare(hidden, tables, out=tmp_path_factory.mktemp("prepared") / "strict")
+
+
+@pytest.fixture(scope="session")
 def finished(
     dataset: Dataset, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[Path, dict[str, object]]:

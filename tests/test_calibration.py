@@ -23,24 +23,30 @@ def tower():
 )
 def test_the_strength_is_the_slope_of_real_on_virtual_sums_between_0_and_1(tower, truth, strength):
     users = torch.randn(7, SHAPE.attributes, SHAPE.dim)
-    virtual, repeats = tower.generate(users)
-    sums = (virtual * repeats.unsqueeze(2)).sum(1).detach()
-    real = 3.0 + truth * (sums - sums.mean(0))
-    tower.calibrate(sums, repeats.sum(1), real, torch.full((SHAPE.dim,), 5.0))
+    mean = torch.randn(SHAPE.max_events, SHAPE.dim)
+    sums = (events := places(tower, users)).sum(1)
+    tower.calibrate(events, 3.0 + truth * (sums - sums.mean(0)), mean)
     assert tower.strength.item() == pytest.approx(strength, abs=1e-5)
-    virtual, repeats = tower.generate(users)
-    found = (virtual * repeats.unsqueeze(2)).sum(1).detach()
-    expected = 5.0 + strength * (sums - sums.mean(0))
-    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
+    expected = mean.sum(0) + strength * (sums - sums.mean(0))
+    torch.testing.assert_close(places(tower, users).sum(1), expected, rtol=1e-4, atol=1e-4)
 
 
-def test_virtual_behavior_that_is_the_same_for_all_becomes_the_mean(tower):
-    same, lengths = torch.ones(4, SHAPE.dim), torch.full((4,), 5)
-    real = torch.randn(4, SHAPE.dim)
-    mean = torch.randn(SHAPE.dim)
-    tower.calibrate(same, lengths, real, mean)
-    torch.testing.assert_close(5 * tower.shift, mean)
+def test_virtual_behavior_that_is_the_same_for_all_becomes_the_mean_of_its_places(tower):
+    """Two events stand for five places: the newer one for three of them."""
+    same = torch.ones(4, SHAPE.max_events, SHAPE.dim)
+    mean = torch.randn(SHAPE.max_events, SHAPE.dim)
+    tower.calibrate(same, torch.randn(4, SHAPE.dim), mean)
     assert tower.strength.item() == 0
+    newer, older = mean[:3].mean(0), mean[3:].mean(0)
+    found = places(tower, torch.randn(1, SHAPE.attributes, SHAPE.dim))[0]
+    torch.testing.assert_close(found, torch.stack([newer, newer, newer, older, older]))
+
+
+def places(tower, users):
+    """[U, n_v, d], virtual behavior written out, the newest event first."""
+    virtual, repeats = tower.generate(users)
+    written = [v.repeat_interleave(r, 0).flip(0) for v, r in zip(virtual, repeats, strict=True)]
+    return torch.stack(written).detach()
 
 
 def test_it_is_least_squares_on_every_tenth_old_user(dataset):
@@ -75,7 +81,7 @@ def test_it_is_least_squares_on_every_tenth_old_user(dataset):
     assert found == pytest.approx(
         np.clip(products.sum() / np.square(x - x.mean(0)).sum(), 0, 1), abs=1e-4
     )
-    np.testing.assert_allclose(5 * shift + found * x.mean(0), every.mean(0), atol=1e-4)
+    np.testing.assert_allclose(shift.sum(0) + found * x.mean(0), every.mean(0), atol=1e-4)
 
 
 @pytest.mark.parametrize("side", ["attributes", "all"])

@@ -9,7 +9,6 @@ import torch
 
 import thaw
 from builders import PLAIN, TRAINING, batch_of, copies, differing, model_of, small_dnn
-from conftest import make_schema
 from thaw.blending import SHARES, fit_share
 from thaw.errors import MethodError
 from thaw.methods import MAIL, METHODS, Cold, Method
@@ -25,12 +24,6 @@ COLD = Method("cold", ranker=small_dnn, cold=Cold(distillation=0.25))
 @pytest.fixture
 def model(dataset):
     return model_of(dataset, COLD).eval()
-
-
-@pytest.fixture(scope="module")
-def strict(tables, tmp_path_factory):
-    out = tmp_path_factory.mktemp("strict") / "dataset"
-    return thaw.prepare(make_schema(new_users={"rule": "strict", "share": 0.4}), tables, out=out)
 
 
 def embedded(model, batch):

@@ -5,11 +5,11 @@ from dataclasses import replace
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from thaw.data import Dataset, Layout
 from thaw.loader import Loader, LoaderOptions
 from thaw.model import Model, is_apart
-from thaw.nn.inputs import Behavior
 from thaw.nn.zero_shot import ZeroShotTower
 
 MOST_USERS = 5_000
@@ -30,13 +30,11 @@ def calibrate(model: Model, dataset: Dataset) -> float:
         tower.shift.zero_()
         layout = Layout.build(dataset.schema, dataset.vocabularies, dataset.moments)
         loader = Loader(dataset, layout, "train", LoaderOptions(max_events=model.max_events))
-        real, every = (
-            torch.cat([b.pool() for b in seen_behavior(model, loader, rows, is_new=False)])
-            for rows in (apart, some_rows(old))
-        )
-        virtual = [*seen_behavior(model, loader, apart, is_new=True)]
-        lengths = torch.cat([b.lengths.index_select(0, b.user) for b in virtual])
-        tower.calibrate(torch.cat([b.pool() for b in virtual]), lengths, real, every.mean(0))
+        virtual = torch.cat([*padded_behavior(model, loader, apart, is_new=True)])
+        real = torch.cat([*padded_behavior(model, loader, apart, is_new=False)]).sum(1)
+        some = some_rows(old)
+        parts = (part.sum(0) for part in padded_behavior(model, loader, some, is_new=False))
+        tower.calibrate(virtual, real, sum(parts, virtual.new_zeros(())) / len(some))
     return tower.strength.item()
 
 
@@ -47,10 +45,13 @@ def some_rows(rows: np.ndarray) -> np.ndarray:
     return np.sort(np.random.default_rng(0).choice(rows, MOST_USERS, replace=False))
 
 
-def seen_behavior(
+def padded_behavior(
     model: Model, loader: Loader, rows: np.ndarray, *, is_new: bool
-) -> Iterator[Behavior]:
-    """Yield what a ranker sees of the users of some rows, all as old or all as new, in batches."""
+) -> Iterator[Tensor]:
+    """Yield what a ranker sees of the users of some rows, all as old or all as new, in batches.
+
+    Each is [rows, n_v, d] events, the newest first and zeros behind the oldest.
+    """
     model.eval()
     device = model.embeddings.table.device
     for low in range(0, len(rows), loader.options.batch_size):
@@ -58,4 +59,4 @@ def seen_behavior(
         shown = replace(shown, hidden=np.full(len(shown.user), is_new))
         batch = loader.assembler.batch(shown).to(device)
         inputs = model.embed(batch, model.embeddings.look_up(batch))
-        yield model.filled(inputs).behavior
+        yield model.filled(inputs).behavior.pad(model.max_events, newest_first=True)[0]

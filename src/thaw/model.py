@@ -15,7 +15,7 @@ from thaw.methods import Method
 from thaw.nn.embeddings import Embeddings
 from thaw.nn.fitted import Fitted
 from thaw.nn.id_generator import IdGenerator
-from thaw.nn.inputs import Inputs, InputShape, by_row, without_behavior
+from thaw.nn.inputs import Inputs, InputShape, by_row, without_attribute, without_behavior
 from thaw.nn.linear_map import LinearMap
 from thaw.nn.zero_shot import ZeroShotLosses, ZeroShotTower
 from thaw.options import Training
@@ -56,7 +56,8 @@ class Model(nn.Module):
         sees_all: whether the tower sees context and target beside the attributes.
         fills_in_training: whether new users are filled in training.
         distillation: the share of the ranker's answers in what the cold one learns.
-        hidden_attribute: the position of the attribute that is hidden from the cold one, or None.
+        hidden_attribute: the position of the attribute that is hidden from the tower and from the
+            cold one, as new users have none that training saw; or None.
 
     With a cold ranker, the buffer `cold_share` is its share in new users' logits: 1 until
     validation says otherwise.
@@ -114,8 +115,9 @@ class Model(nn.Module):
         assert isinstance(self.tower, ZeroShotTower)
         if self.users_per_step is not None and len(users) > self.users_per_step:
             users = users[torch.randperm(len(users), device=users.device)[: self.users_per_step]]
-        behavior, mask = inputs.behavior.select_users(users).pad_users(self.max_events)
-        attributes = self._seen(inputs).index_select(0, users)
+        chosen = inputs.behavior.select_users(users)
+        behavior, mask = chosen.pad_users(self.max_events, newest_first=True)
+        attributes = self.seen(inputs).index_select(0, users)
         # The embeddings are constants to the tower: it reconstructs them and must not move them.
         losses: ZeroShotLosses = self.tower(attributes.detach(), behavior.detach(), mask)
         return losses
@@ -154,7 +156,7 @@ class Model(nn.Module):
         tower = self.tower
         if tower is None:
             return inputs
-        attributes = self._seen(inputs)[inputs.num_old :]
+        attributes = self.seen(inputs)[inputs.num_old :]
         if len(attributes) == 0:
             return inputs
         if isinstance(tower, IdGenerator):
@@ -167,13 +169,14 @@ class Model(nn.Module):
                 virtual, repeats = tower.generate(attributes)
         return replace(inputs, behavior=inputs.behavior.append_virtual(virtual, repeats))
 
-    def _seen(self, inputs: Inputs) -> Tensor:
-        """[U, n, d], what virtual behavior is made from."""
+    def seen(self, inputs: Inputs) -> Tensor:
+        """Return what virtual behavior is made from, [U, n, d]."""
+        attributes = without_attribute(inputs.user_attributes, self.hidden_attribute)
         if not self.sees_all:
-            return inputs.user_attributes
+            return attributes
         row = inputs.behavior.user.argsort()
         context, target = inputs.context.index_select(0, row), inputs.target.index_select(0, row)
-        return torch.cat([inputs.user_attributes, context, target], dim=1)
+        return torch.cat([attributes, context, target], dim=1)
 
 
 def is_apart(users: Tensor) -> Tensor:

@@ -50,9 +50,9 @@ def test_virtual_behavior_and_hidden_features_are_the_towers(dataset: Dataset) -
         attributes = model.embed(batch, model.embeddings.look_up(batch)).attributes
         events, repeats = model.tower.generate(attributes)
         assert found.hidden == pytest.approx(model.tower.encode(attributes).numpy(), abs=1e-6)
-    # Two events stand for five positions: the first for three, the second for two.
-    expected = 3 * events[:, 0] + 2 * events[:, 1]
-    assert repeats[0].tolist() == [3, 2]
+    # Two events stand for five positions: the older, which is first, for two of them.
+    expected = 2 * events[:, 0] + 3 * events[:, 1]
+    assert repeats[0].tolist() == [2, 3]
     assert found.generated("sum") == pytest.approx(expected.numpy(), abs=1e-5)
     assert found.generated("mean") == pytest.approx(expected.numpy() / 5, abs=1e-5)
 

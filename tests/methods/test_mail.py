@@ -3,7 +3,17 @@ from dataclasses import replace
 import pytest
 import torch
 
-from builders import PLAIN, SHAPE, TOWER, batch_of, copies, differing, mail, model_of
+from builders import (
+    PLAIN,
+    SHAPE,
+    TOWER,
+    batch_of,
+    behavior_of,
+    copies,
+    differing,
+    mail,
+    model_of,
+)
 from thaw.errors import MethodError
 from thaw.methods import MAIL
 from thaw.optim import Optimizers
@@ -192,3 +202,36 @@ def test_users_per_step_bounds_the_towers_work(dataset):
     inputs = model.embed(batch, model.embeddings.look_up(batch))
     model.zero_shot_losses(inputs, model.learned_users(batch))
     assert seen == [4]
+
+
+@pytest.mark.parametrize("rule", ["paper", "strict"])
+@pytest.mark.parametrize("side", ["attributes", "all"])
+def test_the_tower_learns_from_ids_where_those_of_new_users_are_known(dataset, strict, rule, side):
+    prepared = strict if rule == "strict" else dataset
+    model, batch = model_of(prepared, mail(attribute_side=side)), batch_of(prepared, "old")
+    inputs = model.embed(batch, model.embeddings.look_up(batch))
+    attributes = inputs.user_attributes.clone()
+    attributes[:, 0] = 1.0
+    found = [
+        model.zero_shot_losses(each, model.learned_users(batch)).total
+        for each in (inputs, replace(inputs, user_attributes=attributes))
+    ]
+    assert torch.equal(*found) is (rule == "strict")
+
+
+@pytest.mark.parametrize("virtual_events", [None, 2])
+def test_short_behavior_that_is_foretold_perfectly_ends_where_the_real_does(virtual_events):
+    """Rankers that see the last events alone must not see the zeros behind short behavior."""
+    tower = replace(TOWER, virtual_events=virtual_events).tower(SHAPE).eval()
+    real = behavior_of([2], [0], SHAPE.dim)
+    events, _ = real.pad_users(SHAPE.max_events, newest_first=True)
+    blocks = torch.split(events[0], -(-SHAPE.max_events // len(tower.shift)))
+    with torch.no_grad():  # the decoder says the same to everyone
+        last = tower.behavior_decoder.dense3
+        last.weight.zero_()
+        last.bias.copy_(torch.cat([block.mean(0) for block in blocks]))
+    virtual, repeats = tower.generate(torch.randn(1, SHAPE.attributes, SHAPE.dim))
+    nobody = behavior_of([0], [0], SHAPE.dim)
+    filled, _ = nobody.append_virtual(virtual, repeats).pad_users(2, newest_first=True)
+    expected = events[:, :2] if virtual_events is None else events[:, :3].mean(1, keepdim=True)
+    torch.testing.assert_close(filled, expected.expand(1, 2, -1))

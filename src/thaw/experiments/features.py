@@ -121,8 +121,9 @@ def _of_batch(model: Model, tower: ZeroShotTower, given: Batch, shown: Batch) ->
         model.embed(batch, model.embeddings.look_up(batch))
         for batch in (given.to(device), shown.to(device))
     )
-    hidden = tower.encode(as_new.attributes)
-    events, repeats = tower.generate(as_new.attributes)
+    attributes = model.seen(as_new).index_select(0, as_new.behavior.user)
+    hidden = tower.encode(attributes)
+    events, repeats = tower.generate(attributes)
     virtual = (events * repeats.unsqueeze(2)).sum(1)
     behavior = as_old.behavior
     lengths = behavior.lengths.index_select(0, behavior.user)

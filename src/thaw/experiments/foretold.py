@@ -7,7 +7,7 @@ import torch
 from scipy import linalg, sparse
 from torch import Tensor
 
-from thaw.calibration import seen_behavior, some_rows
+from thaw.calibration import padded_behavior, some_rows
 from thaw.data import Dataset, Impressions, Layout
 from thaw.experiments.one_hot import one_hot
 from thaw.loader import Loader, LoaderOptions
@@ -78,8 +78,8 @@ def _some(table: Impressions, chosen: np.ndarray) -> np.ndarray:
 @torch.no_grad()
 def _behavior(model: Model, loader: Loader, rows: np.ndarray, *, is_virtual: bool) -> Tensor:
     """[N, n_v, d], the events of the rows' users, padded with zeros."""
-    shown = seen_behavior(model, loader, rows, is_new=is_virtual)
-    return torch.cat([behavior.pad(model.max_events)[0].cpu() for behavior in shown])
+    shown = padded_behavior(model, loader, rows, is_new=is_virtual)
+    return torch.cat([events.cpu() for events in shown])
 
 
 def _pooled(events: Tensor) -> Tensor:

@@ -65,12 +65,12 @@ class Behavior:
         values = self.values * weights.unsqueeze(1)
         return replace(self, events=Vectors(values, self.repeats))
 
-    def pad(self, length: int) -> tuple[Tensor, Tensor]:
+    def pad(self, length: int, *, newest_first: bool = False) -> tuple[Tensor, Tensor]:
         """Return each row's last events [B, length, d], zeros behind them, and a mask [B, length].
 
-        The mask is True at events.
+        The mask is True at events. With `newest_first` a place says how many events ago.
         """
-        values, mask = self.pad_users(length)
+        values, mask = self.pad_users(length, newest_first=newest_first)
         return values.index_select(0, self.user), mask.index_select(0, self.user)
 
     def pad_users(self, length: int, *, newest_first: bool = False) -> tuple[Tensor, Tensor]:
@@ -180,17 +180,23 @@ class InputShape:
 
 def without_behavior(inputs: Inputs, hidden_attribute: int | None = None) -> Inputs:
     """Return the same inputs with every user as a new one, an attribute hidden as zeros."""
-    behavior, attributes = inputs.behavior, inputs.user_attributes
-    if hidden_attribute is not None:
-        shown = attributes.new_ones(attributes.shape[1], 1)
-        shown[hidden_attribute] = 0
-        attributes = attributes * shown
+    behavior = inputs.behavior
     nothing = replace(
         behavior,
         events=behavior.events.take(behavior.user[:0]),
         offsets=torch.zeros_like(behavior.offsets),
     )
+    attributes = without_attribute(inputs.user_attributes, hidden_attribute)
     return replace(inputs, user_attributes=attributes, behavior=nothing, num_old=0)
+
+
+def without_attribute(attributes: Tensor, hidden: int | None) -> Tensor:
+    """Return attributes [U, n, d], one of them zeros; None hides none."""
+    if hidden is None:
+        return attributes
+    shown = attributes.new_ones(attributes.shape[1], 1)
+    shown[hidden] = 0
+    return attributes * shown
 
 
 def by_row(inputs: Inputs) -> Inputs:

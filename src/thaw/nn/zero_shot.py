@@ -57,8 +57,11 @@ class ZeroShotTower(nn.Module):
             them: their error counts as 0.
         trained_by: which losses count: 'single' Eq. 3, 'dual' Eqs. 3 and 4, 'full' Eq. 7.
 
+    Behavior has its newest event first: so a place means the same for whoever has few events as for
+    whoever has many, and the zeros behind short behavior lie where events would be oldest.
+
     Two buffers say how far virtual behavior is believed: its events are `strength` times what Eq. 8
-    makes of them, plus `shift` [d]. They are 1 and 0 until `calibrate` is called.
+    makes of them, plus `shift` [k, d]. They are 1 and 0 until `calibrate` is called.
     """
 
     strength: Tensor
@@ -90,14 +93,14 @@ class ZeroShotTower(nn.Module):
         self.reconstruction, self.alignment = reconstruction, alignment
         self.bandwidth, self.padding, self.trained_by = bandwidth, padding, trained_by
         self.register_buffer("strength", torch.ones(()))
-        self.register_buffer("shift", torch.zeros(dim))
+        self.register_buffer("shift", torch.zeros(behavior_decoder.dense3.out_features // dim, dim))
 
     def forward(self, attributes: Tensor, behavior: Tensor, mask: Tensor) -> ZeroShotLosses:
         """Return the losses of old users (Eqs. 3-7); 0 for those that the tower is not trained by.
 
         Args:
             attributes: [U, n_a, d], constants: no gradient may go back into the embeddings.
-            behavior: [U, n_v, d], constants, zeros behind the last event.
+            behavior: [U, n_v, d], constants, the newest event first and zeros behind the oldest.
             mask: [U, n_v] bool, True at events; each user needs one.
         """
         p = self.encode(attributes)
@@ -118,7 +121,8 @@ class ZeroShotTower(nn.Module):
     def generate(self, attributes: Tensor) -> tuple[Tensor, Tensor]:
         """Return virtual behavior [U, k, d] (Eq. 8), and how often each event stands there [U, k].
 
-        Where every event stands there once, k is n_v.
+        The oldest event is the first, as rankers have it. Where every event stands there once, k is
+        n_v.
         """
         p = self.encode(attributes)
         virtual = self._virtual(p, attributes.shape[2]) * self.strength + self.shift
@@ -129,24 +133,29 @@ class ZeroShotTower(nn.Module):
             lengths = lengths.clamp(1, self.num_events)
         each = self._each(virtual)
         before = each * torch.arange(virtual.shape[1], device=p.device)
-        return virtual, (lengths - before).clamp(0, each)
+        return virtual.flip(1), (lengths - before).clamp(0, each).flip(1)
 
-    def calibrate(self, virtual: Tensor, lengths: Tensor, real: Tensor, mean: Tensor) -> None:
-        """Believe virtual behavior as far as it foretells the real, by least squares.
+    def calibrate(self, virtual: Tensor, real: Tensor, mean: Tensor) -> None:
+        """Believe virtual behavior as far as it foretells the sum of the real, by least squares.
 
-        Where it foretells nothing the strength is 0, and everyone's sum is the mean real one.
+        Where it foretells nothing the strength is 0, and everyone gets the mean real behavior,
+        place by place: its sum is the mean sum where all n_v events are generated.
 
         Args:
-            virtual: [U, d], the summed virtual events of users that the tower did not learn from.
-            lengths: [U], how many these are, repeats counted.
+            virtual: [U, n_v, d], virtual events of users that the tower did not learn from, the
+                newest first.
             real: [U, d], the summed real events of the same users.
-            mean: [d], the mean of all old users' summed real events.
+            mean: [n_v, d], the mean event of all old users at each place, the newest first, zeros
+                counted.
         """
-        away = virtual - virtual.mean(0)
+        sums = virtual.sum(1)
+        away = sums - sums.mean(0)
         strength = (away * (real - real.mean(0))).sum() / away.square().sum().clamp(min=TINY)
         self.strength.copy_(strength.clamp(0, 1))
         rest = mean - self.strength * virtual.mean(0)
-        self.shift.copy_(rest / lengths.to(rest.dtype).mean())
+        each = self._each(self.shift.unsqueeze(0))
+        blocks = torch.split(rest, each)
+        self.shift.copy_(torch.stack([block.mean(0) for block in blocks]))
 
     def _virtual(self, hidden: Tensor, dim: int) -> Tensor:
         """[U, k, d], the different virtual events."""
