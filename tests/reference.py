@@ -34,7 +34,7 @@ def last_split(rows: list[Row], test: float = 0.2, validation: float = 0.1) -> d
     """The split by the last share of every user's impressions."""
     found: dict[str, list[Row]] = {"train": [], "validation": [], "test": []}
     for own in by_user(rows).values():
-        train = len(own) - round(test * len(own))
+        train = len(own) - max(round(test * len(own)), int(len(own) > 1))
         cuts = (0, train - round(validation * train), train, len(own))
         for name, (low, high) in zip(found, pairwise(cuts), strict=True):
             found[name] += own[low:high]

@@ -76,7 +76,7 @@ def test_train_resumes_only_when_asked(dataset: Dataset, run: Path) -> None:
 def test_training_that_was_cut_short_is_told(dataset: Dataset, tmp_path: Path) -> None:
     call = ["train", dataset.path, "--out", tmp_path / "run", "--method", "base-dnn", *SHORT]
     found = CliRunner().invoke(cli.app, [str(each) for each in call])
-    assert "the last of 1 epochs was the best; --resume --max-epochs goes on" in found.stderr
+    assert "1 epochs were not enough to stall; --resume --max-epochs goes on" in found.stderr
 
 
 def test_train_writes_tensorboard_events(dataset: Dataset, tmp_path: Path) -> None:

@@ -38,7 +38,8 @@ def _write(
     aside = folder / f".{name}.partial"
     shutil.rmtree(aside, ignore_errors=True)
     aside.mkdir(parents=True)
-    save_file({key: value.contiguous() for key, value in tensors.items()}, aside / TENSORS)
+    # Cloned: weights that are tied share memory, and safetensors has no word for that.
+    save_file({key: value.clone().contiguous() for key, value in tensors.items()}, aside / TENSORS)
     (aside / FACTS).write_text(json.dumps(facts, indent=1))
     for path in (*aside.iterdir(), aside):
         _sync(path)

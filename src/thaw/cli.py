@@ -43,7 +43,7 @@ from thaw.preparation import prepare
 from thaw.printing import show_comparison, show_dataset, show_json, show_run, show_table
 from thaw.progress import Progress, Quiet, TensorBoard, Terminal
 from thaw.recommender import Recommender
-from thaw.run import has_ended, is_run
+from thaw.run import facts_of, has_ended, is_run
 from thaw.tables.rules import SPLITS
 from thaw.training import train
 
@@ -159,8 +159,9 @@ def train_command(
         found = train(
             Dataset.open(dataset), method, options, out=out, resume=resume, progress=progress
         )
-    if found.facts["best"]["epoch"] + 1 == max_epochs:
-        told = f"the last of {max_epochs} epochs was the best; --resume --max-epochs goes on"
+    facts = facts_of(out)
+    if facts.epochs == max_epochs < facts.best_epoch + 1 + patience:
+        told = f"{max_epochs} epochs were not enough to stall; --resume --max-epochs goes on"
         typer.echo(f"thaw: {told}", err=True)
     show_run(found, out, as_json=as_json)
 
@@ -247,7 +248,7 @@ def compare_command(
         dataset = dataset_of(what, folder / "dataset", data, new_users, memory, max_rejects)
         result = compare(
             dataset,
-            methods.split(","),
+            [name.strip() for name in methods.split(",")],
             out=folder / "runs",
             seeds=seeds,
             training=options,

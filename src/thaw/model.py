@@ -215,7 +215,7 @@ def check_buildable(method: Method, dataset: Dataset, options: Training) -> None
     layout = Layout.build(dataset.schema, dataset.vocabularies, dataset.moments)
     tasks = len(dataset.schema.tasks)
     shape = _shape(layout, dim=options.dim, max_events=options.max_events, tasks=tasks)
-    with torch.random.fork_rng():
+    with torch.random.fork_rng(devices=[]):
         method.factory(shape)
         if method.for_new_users is not None:
             method.for_new_users.tower(shape)
@@ -242,8 +242,8 @@ def build(
     """
     shape = _shape(layout, dim=dim, max_events=max_events, tasks=tasks)
     mail, makes_behavior = method.mail, method.mail or method.after
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
+    with torch.random.fork_rng(devices=[]):  # everything is built on the CPU
+        torch.default_generator.manual_seed(seed)
         embeddings = Embeddings(layout.sizes, dim, layout.shared)
         ranker = method.factory(shape)
         ranker.apply(_xavier)

@@ -123,7 +123,13 @@ class Recommender:
             tasks=len(schema.tasks),
             seed=0,
         )
-        model.load_state_dict(tensors)
+        try:
+            model.load_state_dict(tensors)
+        except RuntimeError as error:
+            told = " ".join(str(error).split())
+            raise TrainingError(
+                f"{folder}: its model is of another version of thaw ({told}); train it again"
+            ) from error
         model.eval().to(device_of(device))
         known = _known(facts) if dataset is None else _same(facts, dataset)
         return cls(

@@ -154,7 +154,8 @@ class Reader:
     def _event_codes(self, values: pa.Table) -> np.ndarray:
         declared = self.schema.events
         if declared.item is not None:
-            if self.dataset is None and len(declared.fields) > 1:
+            own = {field.name for field in declared.fields} - {self.schema.items.key}
+            if self.dataset is None and own:
                 raise DataError(
                     "events: their fields are looked up in the dataset, which is no longer where "
                     "it was; load the model with `dataset`"

@@ -16,9 +16,12 @@ import numpy.typing as npt
 
 from thaw.metrics import UserAUCs, Weights, as_labels, as_scores, as_users, check_choice, user_aucs
 from thaw.metrics import gap_closed as plain_gap_closed
-from thaw.statistics import MIN_REPEATS, Interval, PairedTest, check_level
+from thaw.statistics import Interval, PairedTest, check_level
 
 Statistic = Literal["auc", "gauc"]
+
+FEWEST_USERS = 10
+"""Of fewer, resamples hold too few others: of two users every second test of equals is positive."""
 
 _Array = npt.NDArray[Any]
 _Bools = npt.NDArray[np.bool_]
@@ -32,8 +35,8 @@ class Resampled:
 
     Attributes:
         value: on all users.
-        replicates: (R,) float64 on the resamples, NaN where it is undefined; none at all where
-            too few users tell anything: one user resampled is that user again, which looks like
+        replicates: (R,) float64 on the resamples, NaN where it is undefined; none at all of fewer
+            than FEWEST_USERS users: one user resampled is that user again, which looks like
             certainty and isn't.
         n: number of users that the metric rests on.
     """
@@ -178,7 +181,7 @@ def _prepare_auc(positive: _Bools, scores: _Array, users: _Array) -> _UserMetric
 def _replicate(metrics: list[_UserMetric], replicates: int, seed: int) -> _Floats:
     """The models' mean on each resample: (R,), or (0,) for lack of users."""
     num_users = metrics[0].num_users
-    if metrics[0].num_informative < MIN_REPEATS:
+    if metrics[0].num_informative < FEWEST_USERS:
         return np.empty(0)
     rng = np.random.default_rng(seed)
     values = np.empty(replicates)

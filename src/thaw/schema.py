@@ -205,7 +205,7 @@ class TimeSplit(Declaration):
 
 
 class LastSplit(Declaration):
-    """Test rows are the last share of every user's impressions, validation those before."""
+    """Test rows are the last share of every user's impressions, one at least of two or more."""
 
     rule: Literal["last"]
     test_share: Share = Described(0.2, description="The share of every user's rows.")

@@ -78,7 +78,10 @@ def train(
     if what.for_new_users is not None:
         _check_learnable(dataset, what)
     facts = run.describe(dataset, what, options, hides_behavior)
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise TrainingError(f"{folder}: no run can be there ({error.strerror})") from error
     taken = TrainingError(f"{folder}: another process is training here; wait for it")
     with alone(folder / "run.lock", taken):
         run.start(folder, facts, dataset.path / "vocabularies", resume=resume)
@@ -336,7 +339,8 @@ def _cause(model: Model, batch: Batch, losses: np.ndarray, dataset: Dataset) -> 
                 f"{table}.{names[int(column)]} is {float(worst):.3g} standard deviations from its "
                 "mean; clip it or take its logarithm"
             )
-    largest = float(model.embeddings.look_up(batch).abs().max())
+    rows = model.embeddings.table
+    largest = float(rows.index_select(0, batch.rows.to(rows.device)).abs().max())
     which = LOSSES[int(np.argmax(np.where(np.isfinite(losses), losses, np.inf)))]
     return f"the {which} loss diverged (largest embedding {largest:.3g}); lower the learning rate"
 

@@ -109,14 +109,22 @@ def test_few_seeds_are_called_few() -> None:
     assert "only large differences" not in told(seeds=(0,))
 
 
-def test_methods_that_still_improved_at_the_limit_are_named() -> None:
-    short = Training(max_epochs=3)
-    unfinished = dataclasses.replace(mail().runs[0], best_epoch=2)
-    cut = dataclasses.replace(mail(), runs=(mail().runs[0], unfinished))
-    text = told(base(), cut, ceiling(), training=short)
-    assert "mail-base still improved at the last of 3 epochs: train longer" in text
-    assert "still improved" not in told(base(), mail(), ceiling(), training=short)
-    assert "still improved" not in told(base(), cut, ceiling(), training=Training(max_epochs=4))
+def test_methods_that_had_not_stalled_at_the_limit_are_named() -> None:
+    """Runs of three epochs whose second is the best, and one whose first or third is."""
+    short = Training(max_epochs=3, patience=1)
+
+    def cut(best_epoch: int) -> Line:
+        last = dataclasses.replace(mail().runs[0], best_epoch=best_epoch)
+        return dataclasses.replace(mail(), runs=(mail().runs[0], last))
+
+    text = told(base(), cut(2), ceiling(), training=short)
+    assert "mail-base had not stalled at the last of 3 epochs: train longer" in text
+    assert "not stalled" not in told(base(), mail(), ceiling(), training=short)
+    patient = dataclasses.replace(short, patience=2)
+    everyone = "mail-base, ceiling of base-dnn had not stalled"
+    assert everyone in told(base(), mail(), ceiling(), training=patient)
+    longer = dataclasses.replace(short, max_epochs=4)
+    assert "not stalled" not in told(base(), cut(2), ceiling(), training=longer)
 
 
 def test_each_base_has_its_own_gap() -> None:

@@ -100,5 +100,7 @@ def test_a_reason_shows_no_more_than_sixty_characters() -> None:
 def test_an_event_dated_by_a_day_is_at_its_end() -> None:
     last = (MIDNIGHT + DAY) - 1
     assert read(pa.array([date(2024, 1, 1)]), "event time") == [last]
-    assert read(["2024-01-01", "2024-01-01 00:00:00"], "event time") == [last, MIDNIGHT]
+    dates = ["2024-01-01", "2024/01/01", "2024-1-1"]
+    assert read(dates, "event time") == [last] * 3
+    assert read(["2024-01-01 00:00:00"], "event time") == [MIDNIGHT]
     assert read(pa.array([date(2024, 1, 1)]), "time") == [MIDNIGHT]

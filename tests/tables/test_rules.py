@@ -76,6 +76,18 @@ def test_by_the_last_share_of_every_users_rows() -> None:
     }
 
 
+@pytest.mark.parametrize(("count", "tested"), [(1, 0), (2, 1), (3, 1), (7, 1), (8, 2)])
+def test_by_the_last_share_whoever_has_two_rows_has_one_in_test(count: int, tested: int) -> None:
+    rows = [*impressions(users=40), *impressions(1, count=count, users=1)]
+    rows = [
+        {**row, "user": row["user"] if place < 400 else 45, "_line": place}
+        for place, row in enumerate(rows)
+    ]
+    split = {"rule": "last", "test_share": 0.2, "validation_share": 0.1}
+    found, _ = run(rows, split=split, **NATURAL)
+    assert sum(row["user"] == 45 for row in found["test"]) == tested
+
+
 @pytest.mark.parametrize("share", [0.1, 0.2, 0.29, 0.5])
 def test_the_last_share_is_a_share_of_all(share: float) -> None:
     rows = [{**row, "user": n % 4} for n, row in enumerate(impressions())]

@@ -1,8 +1,10 @@
 """Rejects: each bad row once, with its file, line and reason; the good ones typed and numbered."""
 
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import ibis
+import pyarrow as pa
 import pytest
 
 from conftest import Tables, make_schema
@@ -108,6 +110,42 @@ def test_a_missing_column_is_named_with_those_that_are_there() -> None:
         DataError, match=r"users: users \(in memory\) has no column city, age; it has user_id, town"
     ):
         run(make_schema(), {**GOOD, "users": users})
+
+
+DAY = 86_400
+MIDNIGHTS = [
+    [datetime(2024, 1, 1), datetime(2024, 1, 2)],
+    ["2024-01-01 00:00:00", "2024-01-02T00:00:00Z"],
+    ["2024-01-01", "2024-01-02 00:00"],
+    [1_704_067_200, 1_704_153_600],
+]
+
+
+@pytest.mark.parametrize("times", MIDNIGHTS, ids=str)
+def test_events_that_are_all_at_midnight_are_dated_by_days(times: list[object]) -> None:
+    """A date that was read as a timestamp must not be seen by what was shown on its day."""
+    tables = {**GOOD, "events": [{**DONE, "time": time} for time in times]}
+    tables["impressions"] = [{**SHOWN, "time": 1_704_067_200 + DAY // 2}]
+    con, _ = run(make_schema(), tables)
+    found = sorted(row["time"] for row in con.table("events").to_pyarrow().to_pylist())
+    assert found == [(1_704_067_200 + n * DAY) * 1_000_000 - 1 for n in (1, 2)]
+
+
+def test_events_of_which_one_is_not_at_midnight_keep_their_times() -> None:
+    times = [1_704_067_200, 1_704_067_201]
+    tables = {**GOOD, "events": [{**DONE, "time": time} for time in times]}
+    tables["impressions"] = [{**SHOWN, "time": 1_704_067_202}]
+    con, _ = run(make_schema(), tables)
+    found = sorted(row["time"] for row in con.table("events").to_pyarrow().to_pylist())
+    assert found == [time * 1_000_000 for time in times]
+
+
+@pytest.mark.parametrize("value", [["a", "b"], b"a", {"a": 1}, timedelta(hours=1)], ids=str)
+def test_what_is_no_single_value_is_refused(value: object) -> None:
+    """Scoring would read it as another text than preparation does."""
+    items = pa.table({"item_id": ["i1"], "category": [value], "price": [2.5]})
+    with pytest.raises(DataError, match=r"items \(in memory\) has .* in column category; cast it"):
+        run(make_schema(), {**GOOD, "items": items})
 
 
 def test_a_single_column_asks_for_the_delimiter() -> None:

@@ -94,6 +94,10 @@ class MAIL:
             number = getattr(self, name)
             if number is not None and number < 1:
                 faults.append(f"MAIL.{name} (={number}) must be 1 or more")
+        if self.trained_by == "none" and not self.fill_in_training:
+            faults.append(
+                "MAIL.fill_in_training (=False) leaves the map of trained_by='none' untrained"
+            )
         if faults:
             raise MethodError("; ".join(faults))
 

@@ -54,7 +54,7 @@ class NearestBehavior(Fitted):
         attributes: how many attributes are compared, the last ones.
         dim: d.
         neighbours: how many old users are asked.
-        users: of how many old users it can know; of more it keeps the first.
+        users: of how many old users it can know; of more it keeps so many drawn at random.
     """
 
     keys: Tensor
@@ -71,10 +71,12 @@ class NearestBehavior(Fitted):
         self.register_buffer("length", torch.ones((), dtype=torch.int64))
 
     def fit(self, attributes: Tensor, behavior: Tensor, lengths: Tensor) -> None:
-        """Keep the users."""
+        """Keep the users; of too many the same draw in every run."""
         count = min(len(attributes), len(self.keys))
-        self.keys[:count] = self._key(attributes[:count])
-        self.behavior[:count] = behavior[:count]
+        draw = torch.Generator().manual_seed(0)
+        kept = torch.randperm(len(attributes), generator=draw)[:count].sort().values
+        self.keys[:count] = self._key(attributes[kept])
+        self.behavior[:count] = behavior[kept]
         self.count.fill_(count)
         self.length.copy_(mean_length(lengths))
 

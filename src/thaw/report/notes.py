@@ -32,7 +32,7 @@ OWN = {
 
 UNDEFINED = (
     "no such number: a base and a reference are compared with nothing; GAUC needs users with both "
-    "labels; p needs differences that vary"
+    "labels; p needs differences that vary, and intervals and p over users ten users"
 )
 
 TRAINING_NOTE = "Means over seeds; seconds and rows/s are those of the machine that trained."

@@ -86,7 +86,7 @@ def _run(run: RunFacts) -> dict[str, Any]:
     return {
         "seed": run.seed,
         "epochs": run.epochs,
-        "best_epoch": run.best_epoch,
+        "best_epoch": run.best_epoch + 1,
         "steps": len(run.losses),
         "seconds": run.seconds,
         "rows_per_second": run.rows_per_second,

@@ -55,16 +55,16 @@ def caveats(comparison: Comparison) -> list[str]:
 
 
 def _unfinished(comparison: Comparison) -> list[str]:
-    """Which methods were cut short by the limit of epochs while they still improved."""
-    limit = comparison.training.max_epochs
+    """Which methods were stopped by the limit of epochs before validation had stalled."""
+    limit, patience = comparison.training.max_epochs, comparison.training.patience
     cut = [
         line
         for line in comparison.lines
-        if any(run.epochs == limit == run.best_epoch + 1 for run in line.runs)
+        if any(run.epochs == limit < run.best_epoch + 1 + patience for run in line.runs)
     ]
     if not cut:
         return []
-    told = f"{_names(cut)} still improved at the last of {limit} epochs"
+    told = f"{_names(cut)} had not stalled at the last of {limit} epochs"
     return [f"{told}: train longer (max_epochs) before comparing."]
 
 

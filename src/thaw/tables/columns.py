@@ -92,7 +92,7 @@ def as_event_time(value: ir.Value) -> ir.IntegerValue:
         return as_time(value) + (DAY - 1)
     if not kind.is_string():
         return as_time(value)
-    is_date = value.re_search(r"^\s*\d+-\d+-\d+\s*$")
+    is_date = value.re_search(r"^\s*\d+[-/\\ ]\d+[-/\\ ]\d+\s*$")
     return as_time(value) + ibis.ifelse(is_date, DAY - 1, 0)
 
 

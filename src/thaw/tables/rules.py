@@ -60,7 +60,8 @@ def _by_time(rows: ir.Table, split: TimeSplit) -> ir.Table:
 def _by_last(rows: ir.Table, split: LastSplit) -> ir.Table:
     window = ibis.window(group_by=rows.user, order_by=_order(rows))
     numbered = rows.mutate(_n=ibis.row_number().over(window), _of=_.count().over(group_by=_.user))
-    tests = (_._of * split.test_share).round()
+    # One at least of every user who has two: new users are among those with few.
+    tests = ibis.greatest((_._of * split.test_share).round(), (_._of > 1).cast("int64"))
     numbered = numbered.mutate(_train=_._of - tests)
     validation = (_._train * split.validation_share).round()
     is_test = _._n >= _._train

@@ -49,7 +49,20 @@ def stage(con: Any, inputs: Inputs) -> None:
     ))  # fmt: skip
     counts = {name: _stage_table(con, inputs, name) for name in TABLES}
     con.create_table("read", pa.table({"table": list(counts), "rows": list(counts.values())}))
+    _date_events(con)
     _check_clocks(con, inputs.schema)
+
+
+def _date_events(con: Any) -> None:
+    """Where every event is at a midnight they are dated by days: each counts as its day's end.
+
+    Dates alone do so already, but many tools write them as timestamps; as such they would be seen
+    by what was shown earlier on their day.
+    """
+    events = con.table("events")
+    is_dated = ((events.time % DAY == 0) | ((events.time + 1) % DAY == 0)).all()
+    if events.aggregate(found=is_dated).to_pyarrow().to_pylist()[0]["found"]:
+        con.raw_sql(f"UPDATE events SET time = time + {DAY - 1} WHERE time % {DAY} = 0")
 
 
 def _check_clocks(con: Any, schema: Schema) -> None:
@@ -178,6 +191,7 @@ def _fill(fill: Callable[[str, ir.Table], object], name: str, rows: ir.Table, or
 
 
 def _check_columns(name: str, origin: str, wanted: list[Column], rows: ir.Table) -> None:
+    """Refuse a table that lacks columns, or whose columns hold what is no single value."""
     missing = [column.name for column in wanted if column.name not in rows.columns]
     if missing:
         there = [column for column in rows.columns if not column.startswith("_")]
@@ -185,6 +199,12 @@ def _check_columns(name: str, origin: str, wanted: list[Column], rows: ir.Table)
         if len(there) == 1 and len(wanted) > 1:
             told += f", a single one: is {name}.csv.delimiter right?"
         raise DataError(told)
+    for column in wanted:
+        kind = rows[column.name].type()
+        if kind.is_nested() or kind.is_binary() or kind.is_interval():
+            raise DataError(
+                f"{name}: {origin} has {kind} in column {column.name}; cast it to text or a number"
+            )
 
 
 def _checked(con: Any, schema: Schema, name: str, rows: ir.Table) -> ir.Table:
