@@ -26,8 +26,15 @@ from thaw.training import Trainer
 torch.set_num_threads(1)  # models are so small that threads cost more than they bring
 
 TOWER = MAIL(
-    encoder=(16, 8, 8), decoder=(8, 16), attention_dim=4, virtual_events=None, learns_every=1
+    encoder=(16, 8, 8),
+    decoder=(8, 16),
+    attention_dim=4,
+    virtual_events=None,
+    learns_every=1,
+    users_per_step=4,
 )
+"""It draws users at every step, which must not move what the ranker draws."""
+
 TRAINING = Training(dim=4, batch_size=64, max_events=5, max_epochs=2)
 SHAPE = InputShape(dim=4, attributes=3, context=2, target=3, max_events=5, tasks=1)
 

@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
+import pydantic
 import pytest
 import typer.main
 import yaml
@@ -97,6 +98,10 @@ def test_schemas_in_yaml_have_no_faults(page: Path) -> None:
             declared = yaml.safe_load(block.code)
             if isinstance(declared, dict) and "impressions" in declared:
                 thaw.Schema.model_validate(declared)
+            elif isinstance(declared, dict):
+                for name in declared.keys() & thaw.Schema.model_fields.keys():
+                    kind = thaw.Schema.model_fields[name].annotation
+                    pydantic.TypeAdapter(kind).validate_python(declared[name])
 
 
 @pytest.mark.parametrize("call", commands())

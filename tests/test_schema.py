@@ -77,6 +77,10 @@ FAULTS = [
     ("items.features", [{"name": "a", "shares": "item_id"}], "items.features[0].shares: no cat"),
     ("impressions.context", ["clicked"], "impressions.context[0].name: 'clicked' is a task"),
     ("impressions.references", ["p", "p"], "impressions.references[1]: 'p' stands there twice"),
+    ("impressions.references", ["clicked"], "references[0]: 'clicked' is a task's label"),
+    ("users.attributes", "city", "users.attributes: should be a list (is 'city')"),
+    ("users", "u", "users: should be keys with values (is 'u')"),
+    ("split", "time", "split: should be keys with values, such as {rule: ...} (is 'time')"),
     ("impressions.context", [{"name": "a", "kind": "dense", "shares": "category"}], "a dense"),
     ("events.fields", [], "events.fields: tuple should have at least 1 item"),
     ("events.fields", ["price"], "events.fields[0].name: the items' field so named is dense"),
@@ -133,8 +137,11 @@ def test_an_unreadable_file_says_so(tmp_path: Path) -> None:
     (tmp_path / "bad.yaml").write_text("name: [")
     with pytest.raises(SchemaError, match=r"bad.yaml has 1 fault:\n  - not YAML"):
         Schema.read(tmp_path / "bad.yaml")
+    (tmp_path / "twice.yaml").write_text("tasks: [a]\nname: x\ntasks: [b]\n")
+    with pytest.raises(SchemaError, match="not YAML: the key 'tasks' stands there twice"):
+        Schema.read(tmp_path / "twice.yaml")
     (tmp_path / "empty.yaml").write_text("")
-    with pytest.raises(SchemaError, match="the schema: input should be a valid dictionary"):
+    with pytest.raises(SchemaError, match="the schema: should be keys with values"):
         Schema.read(tmp_path / "empty.yaml")
 
 

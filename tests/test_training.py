@@ -329,13 +329,6 @@ def test_defaults_are_section_4_2s():
     assert options.max_events == 100
 
 
-def test_the_towers_draw_other_numbers():
-    torch.manual_seed(2 * 7)
-    ranker = torch.rand(8)
-    torch.manual_seed(2 * 7 + 1)
-    assert not torch.equal(ranker, torch.rand(8))
-
-
 def test_a_folder_is_trained_in_by_one_process(dataset, tmp_path):
     (tmp_path / "run").mkdir()
     held = alone(tmp_path / "run/run.lock", AssertionError("taken"))

@@ -25,6 +25,20 @@ from thaw.schema_checks import cross_faults, fault_line, named, plain
 Share = Annotated[float, Described(gt=0, lt=1)]
 
 
+class _Loader(yaml.SafeLoader):
+    """Refuses a key that stands twice, of which YAML would take the last."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        """Return the mapping."""
+        keys = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
+        for key in keys:
+            if keys.count(key) > 1:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"the key {key!r} stands there twice", node.start_mark
+                )
+        return super().construct_mapping(node, deep)
+
+
 class Declaration(BaseModel):
     """What all parts of a schema have in common: they don't change, and unknown keys are faults."""
 
@@ -312,7 +326,7 @@ class Schema(Declaration):
             SchemaError: with the faults of the file, or why it could not be read.
         """
         try:
-            data = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+            data = yaml.load(Path(path).read_text(encoding="utf-8"), _Loader)
         except OSError as error:
             raise SchemaError(
                 [f"{error.strerror}; give the path of a YAML file"], str(path)

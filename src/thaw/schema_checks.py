@@ -22,6 +22,14 @@ def named(value: object) -> object:
     return {"name": value} if isinstance(value, str) else value
 
 
+_KINDS = {
+    "tuple_type": "should be a list",
+    "model_type": "should be keys with values",
+    "model_attributes_type": "should be keys with values, such as {rule: ...}",
+}
+"""What pydantic says in Python's words."""
+
+
 def fault_line(error: Any, schema: type[BaseModel]) -> str:
     """One line for one of pydantic's errors."""
     location = list(error["loc"])
@@ -39,7 +47,7 @@ def fault_line(error: Any, schema: type[BaseModel]) -> str:
         known = ", ".join(_known_keys(schema, error["loc"][:-1])) or "none here"
         return f"{path}: unknown key; known keys: {known}"
     shown = error["input"]
-    text = error["msg"][0].lower() + error["msg"][1:]
+    text = _KINDS.get(error["type"]) or error["msg"][0].lower() + error["msg"][1:]
     return f"{path}: {text} (is {str(shown)[:60]!r})"
 
 
@@ -176,6 +184,12 @@ def _leak_faults(data: dict[str, Any]) -> Iterator[str]:
     tasks = [named(value) for value in values] if isinstance(values, list) else []
     labels = {str(t.get("column") or t.get("name")) for t in tasks if isinstance(t, dict)}
     references = impressions.get("references") if isinstance(impressions, dict) else None
+    for index, name in enumerate(references if isinstance(references, list) else ()):
+        if name in labels:
+            yield (
+                f"impressions.references[{index}]: {name!r} is a task's label, which foretells "
+                "itself; remove it"
+            )
     for index, name in enumerate(_names(data, "tasks")):
         if name in TAKEN:
             yield f"tasks[{index}].name: scores have a column {name!r} already; choose another"

@@ -29,7 +29,7 @@ DEPARTURES = [
     {"attribute_side": "all"},
     {"learning_rate_ratio": 0.5},
     {"virtual_events": 2},
-    {"users_per_step": 4},
+    {"users_per_step": 3},
     {"users_per_step": None},
     {"dropout": 0.5},
 ]
@@ -208,7 +208,8 @@ def test_users_per_step_bounds_the_towers_work(dataset):
 @pytest.mark.parametrize("side", ["attributes", "all"])
 def test_the_tower_learns_from_ids_where_those_of_new_users_are_known(dataset, strict, rule, side):
     prepared = strict if rule == "strict" else dataset
-    model, batch = model_of(prepared, mail(attribute_side=side)), batch_of(prepared, "old")
+    model = model_of(prepared, mail(attribute_side=side, users_per_step=None))
+    batch = batch_of(prepared, "old")
     inputs = model.embed(batch, model.embeddings.look_up(batch))
     attributes = inputs.user_attributes.clone()
     attributes[:, 0] = 1.0

@@ -4,7 +4,7 @@ import dataclasses
 import hashlib
 import json
 from collections.abc import Callable
-from functools import cached_property, partial
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -47,10 +47,12 @@ class Study:
 
     def reference(self, what: Reference) -> Trained:
         """A reference's scores, seed by seed."""
+        of = f"{self.dataset.fingerprint}{what!r}"
+        tag = f"test-of-{hashlib.sha256(of.encode()).hexdigest()[:12]}"
         predictions = tuple(
             self._kept(
                 run_folder(self.out, what.name, options.seed),
-                f"test-of-{self._dataset_tag}",
+                tag,
                 partial(what.scores, self.dataset, options.seed),
             )
             for options in self.options
@@ -116,11 +118,6 @@ class Study:
             np.load(kept),
         )
         return with_conditionals(found, self.dataset.schema.tasks)
-
-    @cached_property
-    def _dataset_tag(self) -> str:
-        """What tells this dataset's references from another's in the same folder."""
-        return hashlib.sha256(self.dataset.fingerprint.encode()).hexdigest()[:12]
 
 
 def _own_curve(facts: RunFacts, what: Method) -> RunFacts:

@@ -58,6 +58,9 @@ def parts(
         DataError: when there is no such file, or it can't be read.
     """
     if tables is not None:
+        if not isinstance(tables, Mapping):
+            kind = type(tables).__name__
+            raise DataError(f"tables: is a {kind}; give a dict of tables, each by its name")
         if name not in tables:
             raise DataError(f"tables: no {name!r}; there are {sorted(tables)}")
         if f"memory_{name}" not in con.list_tables():  # impressions may be read as events again
