@@ -37,6 +37,13 @@ def test_what_is_written_is_read(tmp_path):
     assert facts == {"number": 7, "list": [1.5, None]}
 
 
+def test_weights_that_are_tied_are_written_twice(tmp_path):
+    tied = torch.ones(2)
+    checkpoint.write(tmp_path, "model", {"one": tied, "other": tied}, {})
+    tensors, _ = checkpoint.read(tmp_path, "model")
+    assert torch.equal(tensors["one"], tensors["other"])
+
+
 def test_the_latest_replaces_all_others(tmp_path):
     for number in (3, 1, 1, 2):
         write(tmp_path, number)

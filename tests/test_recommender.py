@@ -13,7 +13,9 @@ import pytest
 
 import thaw
 from builders import PLAIN, TRAINING, mail, small_dnn
+from conftest import make_schema
 from thaw.errors import DataError, TrainingError
+from thaw.schema import Events
 
 
 @pytest.fixture(scope="module")
@@ -311,6 +313,15 @@ def test_without_dataset_and_events_it_says_that_nobody_is_known(alone, dataset)
     with pytest.warns(UserWarning, match=f"no dataset at {dataset.path}, so nobody's behavior"):
         alone.score(["u00"], ["i00"])
     assert alone.score(["u00"], ["i00"], events=[])["behavior"].to_pylist() == ["virtual"]
+
+
+def test_events_by_item_need_the_dataset_even_for_a_single_field(alone):
+    by_item = make_schema(
+        events=Events(user="user", time="time", item="item", fields=("category",))
+    )
+    given = [{"user": "u00", "time": 5, "item": "i00"}]
+    with pytest.raises(DataError, match="their fields are looked up in the dataset"):
+        replace(alone, schema=by_item).score(["u00"], ["i00"], events=given)
 
 
 @pytest.mark.parametrize(

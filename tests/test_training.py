@@ -310,6 +310,22 @@ def test_a_model_is_not_taken_for_another_dataset(dataset, finished):
         thaw.Recommender.load(finished[0], dataset=other, ranker=small_dnn)
 
 
+def test_a_model_of_another_version_says_so(finished, tmp_path):
+    shutil.copytree(finished[0], tmp_path / "run")
+    tensors, facts = checkpoint.read(tmp_path / "run", "model")
+    del tensors["tower.shift"]
+    checkpoint.write(tmp_path / "run", "model", tensors, facts)
+    with pytest.raises(TrainingError, match=r"its model is of another version of thaw .*shift"):
+        thaw.Recommender.load(tmp_path / "run", ranker=small_dnn)
+
+
+def test_a_run_where_a_file_is_says_so(dataset, tmp_path):
+    (tmp_path / "file").write_text("")
+    for out in (tmp_path / "file", tmp_path / "file" / "run"):
+        with pytest.raises(TrainingError, match=r"file.*: no run can be there"):
+            thaw.train(dataset, PLAIN, TRAINING, out=out)
+
+
 def test_own_rankers_must_be_given_again(finished):
     with pytest.raises(TrainingError, match="'small_dnn' does not ship with thaw; pass it"):
         thaw.Recommender.load(finished[0])

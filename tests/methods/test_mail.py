@@ -118,6 +118,11 @@ def test_numbers_out_of_range_are_refused(name, value):
         replace(TOWER, **{name: value})
 
 
+def test_a_map_that_nothing_would_train_is_refused():
+    with pytest.raises(MethodError, match=r"fill_in_training \(=False\) leaves the map"):
+        replace(TOWER, trained_by="none", fill_in_training=False)
+
+
 @pytest.mark.parametrize(("name", "layers"), [("encoder", 3), ("decoder", 2)])
 def test_other_numbers_of_layers_are_refused(name, layers):
     with pytest.raises(MethodError, match=rf"MAIL.{name} \(=\(8,\)\) must have {layers} widths"):

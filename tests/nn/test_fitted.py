@@ -52,10 +52,21 @@ def test_nearest_is_the_mean_over_the_nearest_attributes(old, new):
         np.testing.assert_allclose(row, behavior[order[:3].copy()].mean(0), rtol=1e-5)
 
 
-def test_nearest_keeps_so_many_users(old, new):
-    few = tuple(part[:10] for part in old)
-    found = made(Nearest(neighbours=3, users=10), old, new)
-    torch.testing.assert_close(found, made(Nearest(neighbours=3), few, new))
+def test_nearest_keeps_so_many_users_drawn_from_all(old, new):
+    """They lie in the order of their ids: the first would be a choice by age."""
+    what = Nearest(neighbours=3, users=10)
+    tower = what.tower(SHAPE)
+    tower.fit(*old)
+    kept = [
+        next(user for user in range(USERS) if torch.equal(old[1][user], row))
+        for row in tower.behavior
+    ]
+    assert len(set(kept)) == 10
+    assert max(kept) >= 20
+    few = tuple(part[kept] for part in old)
+    torch.testing.assert_close(
+        made(what, old, new), made(Nearest(neighbours=3), few, new), rtol=1e-5, atol=1e-6
+    )
 
 
 def slow_objective(flat, x, s, corrupted, outside, weights):

@@ -195,3 +195,8 @@ def test_values_of_several_types_in_a_column_are_texts(tmp_path: Path) -> None:
 def test_what_is_no_table_is_refused(table: object, message: str, tmp_path: Path) -> None:
     with pytest.raises(DataError, match=message):
         read(tmp_path, (), tables={"users": table})
+
+
+def test_tables_without_names_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="tables: is a list; give a dict of tables, each by its"):
+        read(tmp_path, (), tables=[pd.DataFrame({"a": [1]})])
