@@ -235,6 +235,17 @@ def test_an_error_is_one_line_and_exit_code_1(
     assert capsys.readouterr().err.startswith("thaw: nowhere: no prepared dataset here")
 
 
+def test_so_is_one_of_the_file_system(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.setattr("sys.argv", ["thaw", "simulate", "alimama", "--out", f"{tmp_path}/file/x"])
+    with pytest.raises(SystemExit) as stopped:
+        cli.main()
+    assert stopped.value.code == 1
+    assert re.fullmatch(r"thaw: .*Not a directory: .*\n", capsys.readouterr().err)
+
+
 def test_a_wrong_call_is_exit_code_2() -> None:
     thaw_("train", code=2)
     thaw_("compare", "x", "--seeds", 0, code=2)

@@ -66,7 +66,7 @@ def main() -> None:
     """
     try:
         app()
-    except ThawError as error:
+    except (ThawError, OSError) as error:  # such as a full disk, or a folder that is a file
         typer.echo(f"thaw: {error}", err=True)
         sys.exit(1)
     except KeyboardInterrupt:
