@@ -8,7 +8,16 @@ import pytest
 import torch
 
 import thaw
-from builders import PLAIN, TRAINING, batch_of, copies, differing, model_of, small_dnn
+from builders import (
+    PLAIN,
+    TRAINING,
+    batch_of,
+    copies,
+    differing,
+    loader_of,
+    model_of,
+    small_dnn,
+)
 from thaw.blending import SHARES, fit_share
 from thaw.errors import MethodError
 from thaw.methods import MAIL, METHODS, Cold, Method
@@ -65,7 +74,7 @@ def test_it_knows_ids_where_those_of_new_users_are_known(dataset, strict, rule):
 def test_its_loss_is_against_labels_and_answers_of_old_users(dataset, model):
     batch = batch_of(dataset)
     output = model.rank(embedded(model, batch))
-    found = model.cold_loss(output, batch.is_new, batch.labels).item()
+    found = model.cold_loss(output, batch).item()
     cold, answers = (
         torch.sigmoid(x).detach().numpy() for x in (output.cold_logits, output.own_logits)
     )
@@ -75,7 +84,9 @@ def test_its_loss_is_against_labels_and_answers_of_old_users(dataset, model):
         return -(learned * np.log(cold) + (1 - learned) * np.log(1 - cold))
 
     old = 0.25 * entropy(answers) + 0.75 * entropy(labels)
-    expected = np.where(is_new, entropy(labels), old).mean()
+    counts = batch.users[batch.user].numpy()[:, None] % 10 != 9
+    expected = np.where(is_new, entropy(labels), old)
+    expected = np.where(counts, expected, 0).mean()
     assert found == pytest.approx(expected, rel=1e-5)
 
 
@@ -95,28 +106,49 @@ def rank_by_nothing(ranker):
         parameter.data.zero_()
 
 
+def as_new_to(dataset, model):
+    """Labels and answers of the kept users' validation rows, shown as new ones', by hand."""
+    everyone = np.ones(len(dataset.users), bool)
+    shown = replace(dataset, hidden=everyone, hidden_in_validation=everyone)
+    table = dataset.splits["validation"]
+    rows = np.array([row for row, user in enumerate(table.user) if user % 10 == 9])
+    batch = loader_of(shown, "validation").batch(rows, 0, 0)
+    assert batch.num_old == 0
+    return np.asarray(table.labels)[rows], model.rank(embedded(model, batch)).logits
+
+
 @pytest.mark.parametrize("which", ["ranker", "cold"])
-def test_who_knows_nothing_of_validation_is_not_heard(dataset, tmp_path, which):
+def test_who_knows_nothing_of_kept_users_is_not_heard(dataset, tmp_path, which):
     run = thaw.train(dataset, COLD, replace(TRAINING, max_epochs=3), out=tmp_path / "run")
-    rank_by_nothing(getattr(run.model, which))
+    model, train = run.model, dataset.splits["train"]
+    dataset = replace(dataset, splits={**dataset.splits, "validation": train})  # has more of them
+    rank_by_nothing(getattr(model, which))
     values = {}
     for share in SHARES:
-        run.model.cold_share.fill_(share)
-        found = run.predict(dataset, "validation")
-        values[share] = mean_auc(found.labels[found.is_new], found.probabilities[found.is_new])
-    fit_share(run.model, dataset)
-    kept = run.model.cold_share.item()
+        model.cold_share.fill_(share)
+        labels, logits = as_new_to(dataset, model)
+        values[share] = mean_auc(labels, logits.detach().numpy())
+    kept = fit_share(model, dataset)
+    assert kept == model.cold_share.item()
     assert values[kept] == pytest.approx(max(values.values()), abs=1e-6)
     assert (kept == 0) is (which == "cold")
 
 
-def test_without_new_users_in_validation_the_share_stays(dataset, model, monkeypatch):
+def test_without_kept_users_in_validation_the_share_stays(dataset, model):
     model.cold_share.fill_(0.6)
-    monkeypatch.setattr(type(dataset), "is_new", lambda self, split: np.zeros(
-        len(self.splits[split]), bool
-    ))  # fmt: skip
-    fit_share(model, dataset)
+    table = dataset.splits["validation"]
+    few = replace(table, user=np.zeros_like(table.user))
+    fit_share(model, replace(dataset, splits={**dataset.splits, "validation": few}))
     assert model.cold_share.item() == pytest.approx(0.6)
+
+
+def test_the_second_one_never_learns_from_those_users(dataset, model):
+    batch = batch_of(dataset)
+    apart = batch.users[batch.user] % 10 == 9
+    assert 0 < apart.sum() < len(apart)
+    ranked = model.rank(embedded(model, batch))
+    flipped = replace(batch, labels=torch.where(apart[:, None], 1 - batch.labels, batch.labels))
+    assert model.cold_loss(ranked, batch).item() == model.cold_loss(ranked, flipped).item()
 
 
 def test_a_step_trains_both_and_the_answers_are_taken_as_they_are(dataset):

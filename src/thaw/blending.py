@@ -1,34 +1,35 @@
-"""How far new users' answers are the cold ranker's: as far as validation says."""
+"""How far new users' answers are the cold ranker's: as far as users say that it never saw."""
 
 import numpy as np
-from scipy.special import logit
+import torch
 
-from thaw.data import Dataset
-from thaw.model import Model
-from thaw.predicting import mean_auc, predict
+from thaw.data import Dataset, Layout
+from thaw.loader import Loader, LoaderOptions
+from thaw.model import Model, is_apart
+from thaw.predicting import embedded, mean_auc
 
 SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)
-TINY = np.float64(1e-7)
-"""What probabilities keep away from 0 and 1; a float64, as logits are to be."""
 
 
-def fit_share(model: Model, dataset: Dataset, *, hides_behavior: bool = True) -> float:
-    """Set the cold ranker's share in new users' logits to the one with their best validation AUC.
+@torch.no_grad()
+def fit_share(model: Model, dataset: Dataset) -> float:
+    """Set the cold ranker's share in new users' logits to the one with the best validation AUC.
 
-    It is returned.
-
-    So a cold ranker that learned nothing which holds for other users is not heard. Where validation
-    has no new users with both labels, the share stays what it is.
+    It is that of the users from whom the cold ranker does not learn, all shown as new: so one that
+    memorised its users is not heard. Where their rows lack a class, the share stays what it is. It
+    is returned.
     """
-    before = model.cold_share.clone()
-    ends = []
-    for share in (0.0, 1.0):
-        model.cold_share.fill_(share)
-        ends.append(predict(model, dataset, "validation", hides_behavior=hides_behavior))
-    model.cold_share.copy_(before)
-    rows = ends[0].is_new
-    own, cold = (logit(found.probabilities[rows].clip(TINY, 1 - TINY)) for found in ends)
-    values = [mean_auc(ends[0].labels[rows], own + share * (cold - own)) for share in SHARES]
-    if not np.isnan(values).all():
-        model.cold_share.fill_(SHARES[int(np.nanargmax(values))])
+    table = dataset.splits["validation"]
+    rows = np.flatnonzero(is_apart(torch.tensor(table.user)).numpy())
+    layout = Layout.build(dataset.schema, dataset.vocabularies, dataset.moments)
+    loader = Loader(dataset, layout, "validation", LoaderOptions(max_events=model.max_events))
+    ranked = [model.rank(inputs) for inputs in embedded(model, loader, rows, is_new=True)]
+    if ranked:
+        own = torch.cat([each.own_logits for each in ranked]).double().cpu().numpy()
+        cold = torch.cat([each.cold_logits for each in ranked if each.cold_logits is not None])
+        away = cold.double().cpu().numpy() - own
+        labels = np.asarray(table.labels)[rows]
+        values = [mean_auc(labels, own + share * away) for share in SHARES]
+        if not np.isnan(values).all():
+            model.cold_share.fill_(SHARES[int(np.nanargmax(values))])
     return model.cold_share.item()

@@ -1,7 +1,6 @@
 """How far virtual behavior departs from the mean: as far as it foretells users not learned from."""
 
 from collections.abc import Iterator
-from dataclasses import replace
 
 import numpy as np
 import torch
@@ -11,6 +10,7 @@ from thaw.data import Dataset, Layout
 from thaw.loader import Loader, LoaderOptions
 from thaw.model import Model, is_apart
 from thaw.nn.zero_shot import ZeroShotTower
+from thaw.predicting import embedded
 
 MOST_USERS = 5_000
 
@@ -52,11 +52,5 @@ def padded_behavior(
 
     Each is [rows, n_v, d] events, the newest first and zeros behind the oldest.
     """
-    model.eval()
-    device = model.embeddings.table.device
-    for low in range(0, len(rows), loader.options.batch_size):
-        shown = loader.rows(rows[low : low + loader.options.batch_size])
-        shown = replace(shown, hidden=np.full(len(shown.user), is_new))
-        batch = loader.assembler.batch(shown).to(device)
-        inputs = model.embed(batch, model.embeddings.look_up(batch))
+    for inputs in embedded(model, loader, rows, is_new=is_new):
         yield model.filled(inputs).behavior.pad(model.max_events, newest_first=True)[0]

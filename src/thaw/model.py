@@ -138,8 +138,8 @@ class Model(nn.Module):
         logits = torch.where(inputs.is_new.unsqueeze(1), mixed, own)
         return Ranked(logits, own, cold.logits, output.auxiliary_loss)
 
-    def cold_loss(self, ranked: Ranked, is_new: Tensor, labels: Tensor) -> Tensor:
-        """Return the cold ranker's loss, a scalar.
+    def cold_loss(self, ranked: Ranked, batch: Batch) -> Tensor:
+        """Return the cold ranker's loss, a scalar; rows of users that are kept apart count 0.
 
         New users' rows are learned from their labels, old users' from these and the ranker's
         answers: cross entropy is linear in what is learned, so that against both is one against
@@ -147,9 +147,12 @@ class Model(nn.Module):
         """
         assert ranked.cold_logits is not None
         answers = torch.sigmoid(ranked.own_logits.detach())
-        softened = torch.lerp(labels, answers, self.distillation)
-        learned = torch.where(is_new.unsqueeze(1), labels, softened)
-        return F.binary_cross_entropy_with_logits(ranked.cold_logits, learned)
+        softened = torch.lerp(batch.labels, answers, self.distillation)
+        learned = torch.where(batch.is_new.unsqueeze(1), batch.labels, softened)
+        counts = ~is_apart(batch.users).index_select(0, batch.user)
+        return F.binary_cross_entropy_with_logits(
+            ranked.cold_logits, learned, counts.unsqueeze(1).to(learned.dtype)
+        )
 
     def filled(self, inputs: Inputs) -> Inputs:
         """Give new users their virtual behavior (Eqs. 8-10), the same in training and serving."""
@@ -180,7 +183,7 @@ class Model(nn.Module):
 
 
 def is_apart(users: Tensor) -> Tensor:
-    """[U] bool, whether the tower never learns from these, by their numbers: every tenth."""
+    """[U] bool, whether what sees to new users never learns from these: every tenth, by number."""
     return users % 10 == 9
 
 

@@ -1,7 +1,8 @@
 """Probabilities for a split, with what metrics need beside them."""
 
 import math
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -11,6 +12,7 @@ from thaw.errors import TrainingError
 from thaw.loader import Loader, LoaderOptions
 from thaw.metrics import auc
 from thaw.model import Model
+from thaw.nn.inputs import Inputs
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,17 @@ class Predictions:
     labels: np.ndarray
     probabilities: np.ndarray
     counted: np.ndarray | None = None
+
+
+def embedded(model: Model, loader: Loader, rows: np.ndarray, *, is_new: bool) -> Iterator[Inputs]:
+    """Yield some rows as a model embeds them, all as old or all as new, in batches."""
+    model.eval()
+    device = model.embeddings.table.device
+    for low in range(0, len(rows), loader.options.batch_size):
+        shown = loader.rows(rows[low : low + loader.options.batch_size])
+        shown = replace(shown, hidden=np.full(len(shown.user), is_new))
+        batch = loader.assembler.batch(shown).to(device)
+        yield model.embed(batch, model.embeddings.look_up(batch))
 
 
 def predict(

@@ -124,7 +124,7 @@ def train_step(model: Model, batch: Batch, optimizers: Optimizers, step: int, se
     ranking = F.binary_cross_entropy_with_logits(ranked.own_logits, batch.labels)
     loss = ranking if ranked.auxiliary_loss is None else ranking + ranked.auxiliary_loss
     if ranked.cold_logits is not None:
-        loss = loss + model.cold_loss(ranked, inputs.is_new, batch.labels)
+        loss = loss + model.cold_loss(ranked, batch)
     optimizers.ranker.zero_grad()
     loss.backward()  # type: ignore[no-untyped-call]
     optimizers.ranker.step()
@@ -242,7 +242,7 @@ class Trainer:
         if model.calibrated:
             facts["strength"] = calibrate(model, self.dataset)
         if model.cold is not None:
-            facts["cold_share"] = fit_share(model, self.dataset, hides_behavior=self.hides_behavior)
+            facts["cold_share"] = fit_share(model, self.dataset)
         return facts
 
     def _tested(self) -> dict[str, float]:
