@@ -81,13 +81,13 @@ def test_of_several_methods_the_best_comes_first() -> None:
     more = named("mail-more", mail(figure(0.716, 0.001, 0.016, gap=0.8)))
     text = told(base(), mail(), more, ceiling())
     best = "mail-more 80 % (95 %: 60 to 100), mail-base 50 % (95 %: 30 to 70)"
-    assert f"In AUC, of the gap close significantly: {best}." in text
+    assert f"In AUC, of base-dnn's gap close significantly: {best}." in text
 
 
 def test_of_several_methods_none_may_close_the_gap() -> None:
     none = mail(figure(0.71, 0.2, gap=0.5), figure(0.66, 0.2, gap=0.5))
     text = told(base(), none, named("mail-more", none), ceiling())
-    assert "In AUC, no method closes the gap significantly." in text
+    assert "In AUC, no method closes base-dnn's gap significantly." in text
     assert "New users, no significant difference in AUC or GAUC: mail-base, mail-more." in text
 
 

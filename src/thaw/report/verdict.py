@@ -120,18 +120,18 @@ def _closest(comparison: Comparison, base: Line, task: str) -> str:
     if len(rivals) == 1:
         return ""
     gaps = [(metric, name) for metric, name in METRICS if comparison.has_gap(base, task, metric)]
-    told = [f"In {name}, {_winners(rivals, task, metric)}." for metric, name in gaps]
+    told = [f"In {name}, {_winners(base, rivals, task, metric)}." for metric, name in gaps]
     return " ".join(told)
 
 
-def _winners(rivals: list[Line], task: str, metric: Statistic) -> str:
+def _winners(base: Line, rivals: list[Line], task: str, metric: Statistic) -> str:
     found = [(line.name, figure(line.cell(task, "new"), metric)) for line in rivals]
     winners = [(name, this) for name, this in found if this.direction > 0]
     winners.sort(key=lambda pair: -pair[1].gap_closed.mean)
     named = [f"{name} {share(this.gap_closed)}" for name, this in winners]
     if not named:
-        return "no method closes the gap significantly"
-    return f"of the gap close significantly: {', '.join(named)}"
+        return f"no method closes {base.name}'s gap significantly"
+    return f"of {base.name}'s gap close significantly: {', '.join(named)}"
 
 
 def _new_users(lines: list[Line], task: str) -> list[str]:
