@@ -56,19 +56,27 @@ def test_r2_is_measured_once_and_kept(dataset, folder, found):
     assert found.lines[0].foretold == ()
 
 
-def test_a_reference_is_asked_once_for_each_dataset(dataset, tmp_path):
+def test_a_reference_is_asked_once_for_each_dataset_and_its_options(dataset, tmp_path):
     asked = []
 
     class Noise:
         name = "noise"
 
+        def __init__(self, strength):
+            self.strength = strength
+
         def scores(self, dataset, seed):
             asked.append(seed)
             return np.random.default_rng(seed).random((len(dataset.splits["test"]), 1))
 
-    for _ in range(2):
+    for strength in (1, 1, 2):
         found = thaw.compare(
-            dataset, [mail()], out=tmp_path, seeds=2, training=TRAINING, references=[Noise()]
+            dataset,
+            [mail()],
+            out=tmp_path,
+            seeds=2,
+            training=TRAINING,
+            references=[Noise(strength)],
         )
-    assert asked == [0, 1]
+    assert asked == [0, 1, 0, 1]
     assert len(found.lines[-1].cells[0].measures) == 2

@@ -47,7 +47,7 @@ class Study:
 
     def reference(self, what: Reference) -> Trained:
         """A reference's scores, seed by seed."""
-        of = f"{self.dataset.fingerprint}{what!r}"
+        of = f"{self.dataset.fingerprint}{vars(what)}"
         tag = f"test-of-{hashlib.sha256(of.encode()).hexdigest()[:12]}"
         predictions = tuple(
             self._kept(
