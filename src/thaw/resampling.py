@@ -21,7 +21,7 @@ from thaw.statistics import Interval, PairedTest, check_level
 Statistic = Literal["auc", "gauc"]
 
 FEWEST_USERS = 10
-"""Of fewer, resamples hold too few others: of two users every second test of equals is positive."""
+"""Of fewer, resamples hold too few others, and call differences certain that are chance."""
 
 _Array = npt.NDArray[Any]
 _Bools = npt.NDArray[np.bool_]

@@ -13,10 +13,11 @@ from thaw.rankers import RANKERS
 class Cold:
     """A ranker that sees no behavior sees to new users, beside the one that ranks old users.
 
-    It learns from every old user's row as if that user were new: from the label, softened by what
-    the ranker that sees the behavior answers (privileged features distillation, Xu et al., KDD
-    2020). The embeddings are the same for both, and learn from both. New users' logits are a
-    mixture of both, whose share validation sets after each epoch.
+    It learns from old users' rows as if they were new, but those of every tenth user: from the
+    label, softened by what the ranker that sees the behavior answers (privileged features
+    distillation, Xu et al., KDD 2020). The embeddings are the same for both, and learn from both.
+    New users' logits are a mixture of both, whose share the users kept apart set after each epoch,
+    by their validation rows.
 
     Attributes:
         ranker: the name of the second ranker.
