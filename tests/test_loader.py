@@ -70,9 +70,9 @@ def test_the_seed_and_the_epoch_decide_the_order(dataset: Dataset) -> None:
 
 @pytest.mark.parametrize("start", [0, 1, 4, 6, 7])
 def test_reading_from_a_batch_on_gives_the_same_batches(start: int, dataset: Dataset) -> None:
-    train = loader(dataset, unknown_share=0.2, behavior_dropout=0.3)
-    whole = list(train.epoch(2))
-    rest = list(train.epoch(2, start))
+    train = loader(dataset, unknown_share=0.2)
+    whole = list(train.epoch(2, behavior_dropout=0.3))
+    rest = list(train.epoch(2, start, behavior_dropout=0.3))
     assert len(whole) == 7
     assert len(rest) == 7 - start
     assert all(same(*pair) for pair in zip(whole[start:], rest, strict=True))
@@ -153,8 +153,9 @@ def test_missing_values_stay_missing(dataset: Dataset) -> None:
 
 def test_a_share_of_old_rows_loses_its_behavior(dataset: Dataset) -> None:
     def new(share: float) -> float:
-        train = loader(dataset, behavior_dropout=share)
-        flags = [batch.is_new for number in range(8) for batch in train.epoch(number)]
+        train = loader(dataset)
+        epochs = [train.epoch(number, behavior_dropout=share) for number in range(8)]
+        flags = [batch.is_new for batches in epochs for batch in batches]
         return float(torch.cat(flags).float().mean())
 
     base = float(dataset.is_new("train").mean())
@@ -186,7 +187,7 @@ def test_strict_new_users_have_an_unknown_id(strict: Dataset) -> None:
     validation = list(loader(strict, "validation").epoch())
     assert unknown in ids(validation, is_new=True)
     assert len(ids(validation, is_new=False)) > 1
-    dropped = list(loader(strict, behavior_dropout=0.5).epoch())
+    dropped = list(loader(strict).epoch(behavior_dropout=0.5))
     assert unknown in ids(dropped, is_new=True)
     assert unknown not in ids(dropped, is_new=False)
 

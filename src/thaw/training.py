@@ -25,6 +25,7 @@ from thaw.loader import Loader, LoaderOptions
 from thaw.locks import alone
 from thaw.methods import Method, method
 from thaw.model import Model, build_for, check_buildable
+from thaw.nn.zero_shot import ZeroShotTower
 from thaw.optim import Optimizers
 from thaw.options import LOSSES, Training
 from thaw.predicting import device_of, mean_auc, predict
@@ -171,7 +172,6 @@ class Trainer:
             max_events=options.max_events,
             is_training=True,
             unknown_share=options.unknown_share,
-            behavior_dropout=method.behavior_dropout,
             hides_behavior=hides_behavior,
             seed=options.seed,
         ))  # fmt: skip
@@ -192,7 +192,8 @@ class Trainer:
         self.model.train()
         saved = counted = time.monotonic()
         with repeatable(self.device):
-            for batch in self.loader.epoch(state.epoch, state.batch):
+            dropout = self._behavior_dropout()
+            for batch in self.loader.epoch(state.epoch, state.batch, behavior_dropout=dropout):
                 step = state.epoch * len(self.loader) + state.batch
                 found = train_step(
                     self.model, batch.to(self.device), self.optimizers, step, options.seed
@@ -213,6 +214,18 @@ class Trainer:
                 if now - saved > options.checkpoint_seconds:
                     self.save()
                     saved = counted = time.monotonic()
+
+    def _behavior_dropout(self) -> float:
+        """The share of old users' rows that the epoch shows as a new user's.
+
+        It follows the strength: where attributes foretell no behavior, rankers that learn to do
+        without know the users of training by their attributes, and rank new ones worse.
+        """
+        share = self.method.behavior_dropout
+        if not self.model.calibrated:
+            return share
+        assert isinstance(self.model.tower, ZeroShotTower)
+        return share * self.model.tower.strength.item() if self.state.epoch > 0 else 0.0
 
     def _finish_epoch(self, progress: Progress) -> None:
         state = self.state

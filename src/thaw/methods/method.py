@@ -20,7 +20,8 @@ class Method:
         name: as reports call it.
         ranker: the name of a ranker, or what builds one of your own.
         mail: MAIL's options; None trains the ranker alone.
-        behavior_dropout: the share of old users' rows that training shows as a new user's.
+        behavior_dropout: the share of old users' rows that training shows as a new user's. Where
+            MAIL is calibrated it is times the strength of the epoch before, 0 in the first.
         after: what gives new users behavior without being trained: it is fitted to old users once
             the ranker is. One of yours: anything with its `tower`, see docs/rankers.md.
         cold: a second ranker, for new users; None lets the one rank them too.
