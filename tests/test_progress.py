@@ -27,7 +27,6 @@ def test_an_epoch_leaves_a_line_with_its_validation_auc() -> None:
     [
         ({}, ""),
         ({"strength": 0.4071}, "  virtual strength 0.41"),
-        ({"cold_share": 0.25}, "  cold share 0.25"),
     ],
 )
 def test_an_epoch_says_what_was_fitted_after_it(fitted: dict[str, float], told: str) -> None:

@@ -136,13 +136,12 @@ def test_resuming_another_run_is_refused(dataset, finished):
         thaw.train(dataset, PLAIN, replace(TRAINING, seed=3), out=finished[0], resume=True)
 
 
-def test_a_run_from_before_schema_and_method_could_say_more_is_resumed(dataset, finished, tmp_path):
+def test_a_run_from_before_schemas_could_say_more_is_resumed(dataset, finished, tmp_path):
     shutil.copytree(finished[0], tmp_path / "run")
     path = tmp_path / "run" / "run.json"
     facts = json.loads(path.read_text())
     for task in facts["schema"]["tasks"]:
         del task["given"]
-    del facts["method"]["cold"]
     path.write_text(json.dumps(facts))
     thaw.train(dataset, mail(), TRAINING, out=tmp_path / "run", resume=True)
     assert_same_end(tmp_path / "run", dataset, finished)

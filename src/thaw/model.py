@@ -3,11 +3,9 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from thaw.batch import Batch
 from thaw.data import Dataset, Layout
@@ -15,28 +13,11 @@ from thaw.methods import Method
 from thaw.nn.embeddings import Embeddings
 from thaw.nn.fitted import Fitted
 from thaw.nn.id_generator import IdGenerator
-from thaw.nn.inputs import Inputs, InputShape, by_row, without_attribute, without_behavior
+from thaw.nn.inputs import Inputs, InputShape, by_row, without_attribute
 from thaw.nn.linear_map import LinearMap
 from thaw.nn.zero_shot import ZeroShotLosses, ZeroShotTower
 from thaw.options import Training
 from thaw.rankers import Output
-
-
-class Ranked(NamedTuple):
-    """What a model makes of a batch.
-
-    Attributes:
-        logits: [B, tasks], the model's answers, before the sigmoid.
-        own_logits: [B, tasks], what the ranker makes of every row.
-        cold_logits: [B, tasks], what the cold ranker makes of every row; None without one.
-        auxiliary_loss: a scalar that is added to the ranking loss, or None.
-    """
-
-    logits: Tensor
-    own_logits: Tensor
-    cold_logits: Tensor | None
-    auxiliary_loss: Tensor | None
-
 
 Tower = ZeroShotTower | LinearMap | IdGenerator | Fitted
 
@@ -48,22 +29,15 @@ class Model(nn.Module):
         embeddings: the shared table.
         ranker: the ranking tower.
         tower: what makes virtual behavior: the zero-shot tower, or what is in its place; or None.
-        cold: a second ranker, for new users; or None.
         max_events: n_v.
         learns_every: at every so many-th step the tower learns.
         users_per_step: how many old users of a batch it learns from; None means all.
         calibrated: whether it never learns from those that its calibration needs.
         sees_all: whether the tower sees context and target beside the attributes.
         fills_in_training: whether new users are filled in training.
-        distillation: the share of the ranker's answers in what the cold one learns.
-        hidden_attribute: the position of the attribute that is hidden from the tower and from the
-            cold one, as new users have none that training saw; or None.
-
-    With a cold ranker, the buffer `cold_share` is its share in new users' logits: 1 until
-    validation says otherwise.
+        hidden_attribute: the position of the attribute that is hidden from the tower, as new users
+            have none that training saw; or None.
     """
-
-    cold_share: Tensor
 
     def __init__(
         self,
@@ -71,23 +45,17 @@ class Model(nn.Module):
         embeddings: Embeddings,
         ranker: nn.Module,
         tower: Tower | None,
-        cold: nn.Module | None = None,
         max_events: int,
         learns_every: int = 1,
         users_per_step: int | None = None,
         calibrated: bool = False,
         sees_all: bool = False,
         fills_in_training: bool = True,
-        distillation: float = 0.0,
         hidden_attribute: int | None = None,
     ) -> None:
         super().__init__()
         self.embeddings, self.ranker, self.tower = embeddings, ranker, tower
-        self.cold = cold
-        if cold is not None:
-            self.register_buffer("cold_share", torch.ones(()))
-        self.distillation, self.hidden_attribute = distillation, hidden_attribute
-        self.max_events = max_events
+        self.max_events, self.hidden_attribute = max_events, hidden_attribute
         self.learns_every, self.users_per_step = learns_every, users_per_step
         self.calibrated = calibrated
         self.sees_all, self.fills_in_training = sees_all, fills_in_training
@@ -122,37 +90,12 @@ class Model(nn.Module):
         losses: ZeroShotLosses = self.tower(attributes.detach(), behavior.detach(), mask)
         return losses
 
-    def rank(self, inputs: Inputs) -> Ranked:
-        """Return what the ranker makes of the rows, new users filled by the tower (lines 10 to 13).
-
-        With a cold ranker new users' logits are its own and the ranker's, in its share.
-        """
+    def rank(self, inputs: Inputs) -> Output:
+        """Return what the ranker makes of the rows, new users filled (lines 10 to 13)."""
         if self.fills_in_training or not self.training:
             inputs = self.filled(inputs)
         output: Output = self.ranker(inputs)
-        own = output.logits
-        if self.cold is None:
-            return Ranked(own, own, None, output.auxiliary_loss)
-        cold: Output = self.cold(without_behavior(inputs, self.hidden_attribute))
-        mixed = torch.lerp(own, cold.logits, self.cold_share)
-        logits = torch.where(inputs.is_new.unsqueeze(1), mixed, own)
-        return Ranked(logits, own, cold.logits, output.auxiliary_loss)
-
-    def cold_loss(self, ranked: Ranked, batch: Batch) -> Tensor:
-        """Return the cold ranker's loss, a scalar; rows of users that are kept apart count 0.
-
-        New users' rows are learned from their labels, old users' from these and the ranker's
-        answers: cross entropy is linear in what is learned, so that against both is one against
-        their mixture.
-        """
-        assert ranked.cold_logits is not None
-        answers = torch.sigmoid(ranked.own_logits.detach())
-        softened = torch.lerp(batch.labels, answers, self.distillation)
-        learned = torch.where(batch.is_new.unsqueeze(1), batch.labels, softened)
-        counts = ~is_apart(batch.users).index_select(0, batch.user)
-        return F.binary_cross_entropy_with_logits(
-            ranked.cold_logits, learned, counts.unsqueeze(1).to(learned.dtype)
-        )
+        return output
 
     def filled(self, inputs: Inputs) -> Inputs:
         """Give new users their virtual behavior (Eqs. 8-10), the same in training and serving."""
@@ -183,7 +126,7 @@ class Model(nn.Module):
 
 
 def is_apart(users: Tensor) -> Tensor:
-    """[U] bool, whether what sees to new users never learns from these: every tenth, by number."""
+    """[U] bool, whether the tower never learns from these: every tenth, by number."""
     return users % 10 == 9
 
 
@@ -251,19 +194,16 @@ def build(
         ranker = method.factory(shape)
         ranker.apply(_xavier)
         tower = makes_behavior.tower(shape).apply(_xavier) if makes_behavior is not None else None
-        cold = method.cold.tower(shape).apply(_xavier) if method.cold is not None else None
     return Model(
         embeddings=embeddings,
         ranker=ranker,
         tower=tower,
-        cold=cold,
         max_events=max_events,
         learns_every=mail.learns_every if mail else 1,
         users_per_step=mail.users_per_step if mail else None,
         calibrated=mail is not None and mail.calibrated and mail.trained_by != "none",
         sees_all=mail is not None and mail.attribute_side == "all",
         fills_in_training=mail is None or mail.fill_in_training,
-        distillation=method.cold.distillation if method.cold is not None else 0.0,
         hidden_attribute=layout.id_attribute if layout.hides_id else None,
     )
 

@@ -87,8 +87,6 @@ class Optimizers:
         """Make them, each parameter in exactly one."""
         adam, tower = torch.optim.Adam, model.tower
         ranker = [*model.ranker.parameters()]
-        if model.cold is not None:
-            ranker += model.cold.parameters()
         if isinstance(tower, LinearMap):
             ranker += tower.parameters()
             tower = None

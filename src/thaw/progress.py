@@ -29,9 +29,6 @@ class Progress(Protocol):
         """An epoch is over, with its mean losses, what was fitted, and its validation AUC."""
 
 
-FITTED = (("strength", "virtual strength"), ("cold_share", "cold share"))
-"""What is fitted after an epoch, and how it is called: 1 is believed wholly, 0 is not heard."""
-
 ProgressFactory = Callable[[str, int], Progress]
 """Makes what shows one run's progress, from the method's name and the seed."""
 
@@ -102,9 +99,9 @@ class Terminal:
     def finish_epoch(self, epoch: int, facts: dict[str, float], *, is_best: bool) -> None:
         """Leave a line."""
         best = "  (best so far)" if is_best else ""
-        fitted = "".join(f"  {told} {facts[name]:.2f}" for name, told in FITTED if name in facts)
+        strength = f"  virtual strength {facts['strength']:.2f}" if "strength" in facts else ""
         line = (
-            f"{self.title}: epoch {epoch + 1}  loss {facts['ranking']:.4f}{fitted}  "
+            f"{self.title}: epoch {epoch + 1}  loss {facts['ranking']:.4f}{strength}  "
             f"validation AUC {facts['validation_auc']:.4f}{best}"
         )
         self.console.print(line, highlight=False, soft_wrap=True)

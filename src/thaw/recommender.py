@@ -18,7 +18,7 @@ from thaw import checkpoint
 from thaw.batch import Assembler, Rows
 from thaw.data import Dataset, Entities, Events, Layout, Moments, Vocabularies, moments
 from thaw.errors import DataError, TrainingError
-from thaw.methods import MAIL, Cold, Method
+from thaw.methods import MAIL, Method
 from thaw.methods.fitted import AFTER, After
 from thaw.model import Model, build
 from thaw.nn.id_generator import IdGenerator
@@ -259,9 +259,7 @@ def _method(facts: Mapping[str, Any], ranker: RankerFactory | None, after: After
         raise TrainingError(
             f"the ranker {facts['ranker']!r} does not ship with thaw; pass it as `ranker`"
         )
-    dropout, cold = facts["behavior_dropout"], facts.get("cold")
-    cold = None if cold is None else Cold(**cold)
-    return Method(facts["name"], ranker or facts["ranker"], mail, dropout, after, cold)
+    return Method(facts["name"], ranker or facts["ranker"], mail, facts["behavior_dropout"], after)
 
 
 def _same(facts: Mapping[str, Any], dataset: Dataset) -> Dataset:

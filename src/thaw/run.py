@@ -281,9 +281,9 @@ def start(folder: Path, facts: dict[str, Any], vocabularies: Path, *, resume: bo
 def _differing(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
     """The facts that make it another run."""
     apart = ("dataset", "training", "versions")
-    # What a later version added to schemas and methods stands at its default.
+    # What a later version added to schemas stands at its default.
     schema = Schema.model_validate(before["schema"]).model_dump(mode="json")
-    before = before | {"schema": schema, "method": {"cold": None} | before["method"]}
+    before = before | {"schema": schema}
     others = [key for key in now if key not in apart and before.get(key) != now[key]]
     options, former = now["training"], before["training"]
     return others + [

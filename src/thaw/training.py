@@ -16,7 +16,6 @@ from torch.nn import functional as F
 
 from thaw import checkpoint, run
 from thaw.batch import Batch
-from thaw.blending import fit_share
 from thaw.calibration import calibrate
 from thaw.data import Dataset, Layout
 from thaw.errors import TrainingError
@@ -120,12 +119,10 @@ def train_step(model: Model, batch: Batch, optimizers: Optimizers, step: int, se
 
     # Seeded anew: what the tower drew leaves the ranker's dropout as it is without a tower.
     _seed(rows.device, 2 * seed)
-    ranked = model.rank(inputs)
+    output = model.rank(inputs)
     # The mean of Eq. 13's sum: Adam's steps are the same, and batches can be compared.
-    ranking = F.binary_cross_entropy_with_logits(ranked.own_logits, batch.labels)
-    loss = ranking if ranked.auxiliary_loss is None else ranking + ranked.auxiliary_loss
-    if ranked.cold_logits is not None:
-        loss = loss + model.cold_loss(ranked, batch)
+    ranking = F.binary_cross_entropy_with_logits(output.logits, batch.labels)
+    loss = ranking if output.auxiliary_loss is None else ranking + output.auxiliary_loss
     optimizers.ranker.zero_grad()
     loss.backward()  # type: ignore[no-untyped-call]
     optimizers.ranker.step()
@@ -230,7 +227,8 @@ class Trainer:
     def _finish_epoch(self, progress: Progress) -> None:
         state = self.state
         losses = np.stack(state.losses[-len(self.loader) :]).mean(0)
-        epoch, fitted = state.epoch, self._fitted()
+        epoch = state.epoch
+        fitted = {"strength": calibrate(self.model, self.dataset)} if self.model.calibrated else {}
         found = predict(self.model, self.dataset, "validation", hides_behavior=self.hides_behavior)
         value = mean_auc(found.labels, found.probabilities)
         facts = {
@@ -248,15 +246,6 @@ class Trainer:
             checkpoint.write(self.folder, "model", self.model.state_dict(), facts_of_model)
         progress.finish_epoch(epoch, facts, is_best=is_best)
         self.save()
-
-    def _fitted(self) -> dict[str, float]:
-        """Fit what no step learns, and return it."""
-        model, facts = self.model, {}
-        if model.calibrated:
-            facts["strength"] = calibrate(model, self.dataset)
-        if model.cold is not None:
-            facts["cold_share"] = fit_share(model, self.dataset)
-        return facts
 
     def _tested(self) -> dict[str, float]:
         """The AUC of new and of old users in the test split, which decides nothing."""

@@ -7,7 +7,7 @@ from thaw.experiments.references import ATTRIBUTES_ONLY
 from thaw.report import advice
 from thaw.statistics import PairedTest
 
-TRIED = ("base-dnn+dropout", "cold-base", "mail-base")
+TRIED = ("base-dnn+dropout", "mail-base", "mail-base+dropout")
 NOTHING = (figure(0.70, 0.8, 0.0001), figure(0.65, 0.7, 0.0001))
 
 
@@ -81,7 +81,7 @@ def test_without_a_gap_nothing_is_to_be_done() -> None:
 
 def test_what_was_not_tried_is_named() -> None:
     found = told(base(), *idle("mail-base"), ceiling())
-    assert found == "Not tried yet beside base-dnn: base-dnn+dropout, cold-base."
+    assert found == "Not tried yet beside base-dnn: base-dnn+dropout, mail-base+dropout."
 
 
 def test_where_all_was_tried_the_ranker_stays() -> None:

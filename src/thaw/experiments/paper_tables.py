@@ -75,7 +75,6 @@ TABLES = {
             "mean-base",
             "nearest-base",
             "mail-base+dropout",
-            "cold-base",
             "din",
             "mail-din",
         ),

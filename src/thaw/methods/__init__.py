@@ -1,6 +1,5 @@
 """What can be trained and compared: rankers as they are, and MAIL on top of them."""
 
-from thaw.methods.cold import Cold
 from thaw.methods.fitted import LLAE, After, Mean, MetaEmb, Nearest
 from thaw.methods.mail import MAIL
 from thaw.methods.method import METHODS, Method, method
@@ -10,7 +9,6 @@ __all__ = [
     "MAIL",
     "METHODS",
     "After",
-    "Cold",
     "Mean",
     "MetaEmb",
     "Method",

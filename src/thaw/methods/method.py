@@ -3,7 +3,6 @@
 from dataclasses import dataclass, replace
 
 from thaw.errors import MethodError
-from thaw.methods.cold import Cold
 from thaw.methods.fitted import LLAE, After, Mean, MetaEmb, Nearest
 from thaw.methods.mail import MAIL
 from thaw.rankers import RANKERS, RankerFactory
@@ -24,7 +23,6 @@ class Method:
             MAIL is calibrated it is times the strength of the epoch before, 0 in the first.
         after: what gives new users behavior without being trained: it is fitted to old users once
             the ranker is. One of yours: anything with its `tower`, see docs/rankers.md.
-        cold: a second ranker, for new users; None lets the one rank them too.
     """
 
     name: str
@@ -32,22 +30,19 @@ class Method:
     mail: MAIL | None = None
     behavior_dropout: float = 0.0
     after: After | None = None
-    cold: Cold | None = None
 
     def __post_init__(self) -> None:
         if isinstance(self.ranker, str) and self.ranker not in RANKERS:
             raise MethodError(f"no ranker {self.ranker!r}; there are {', '.join(RANKERS)}")
         if not 0 <= self.behavior_dropout < 1:
             raise MethodError(f"behavior_dropout (={self.behavior_dropout}) must be in [0, 1)")
-        ways = {"mail": self.mail, "after": self.after, "cold": self.cold}
-        given = [name for name, way in ways.items() if way is not None]
-        if len(given) > 1:
-            raise MethodError(f"{self.name}: {' and '.join(given)} each see to new users; take one")
+        if self.mail is not None and self.after is not None:
+            raise MethodError(f"{self.name}: mail and after each see to new users; take one")
 
     @property
-    def for_new_users(self) -> MAIL | After | Cold | None:
+    def for_new_users(self) -> MAIL | After | None:
         """What sees to new users; None where the ranker takes them as they are."""
-        return self.mail or self.after or self.cold
+        return self.mail or self.after
 
     @property
     def ranker_name(self) -> str:
@@ -74,16 +69,12 @@ METHODS = {
     "mail-none": Method("mail-none", mail=MAIL(trained_by="none")),
     "mail-single": Method("mail-single", mail=MAIL(trained_by="single")),
     "mail-dual": Method("mail-dual", mail=MAIL(trained_by="dual")),
-    "cold-base": Method("cold-base", cold=Cold()),
     "din": Method("din", "din"),
     "mail-din": Method("mail-din", "din", MAIL()),
-    "cold-din": Method("cold-din", "din", cold=Cold()),
     "dmr": Method("dmr", "dmr"),
     "mail-dmr": Method("mail-dmr", "dmr", MAIL()),
-    "cold-dmr": Method("cold-dmr", "dmr", cold=Cold()),
     "esmm": Method("esmm", "esmm"),
     "mail-esmm": Method("mail-esmm", "esmm", MAIL()),
-    "cold-esmm": Method("cold-esmm", "esmm", cold=Cold("esmm")),
     "esmm-dmr": Method("esmm-dmr", "esmm-dmr"),
     "mail-esmm-dmr": Method("mail-esmm-dmr", "esmm-dmr", MAIL()),
 }

@@ -178,18 +178,6 @@ class InputShape:
     has_id: bool = False
 
 
-def without_behavior(inputs: Inputs, hidden_attribute: int | None = None) -> Inputs:
-    """Return the same inputs with every user as a new one, an attribute hidden as zeros."""
-    behavior = inputs.behavior
-    nothing = replace(
-        behavior,
-        events=behavior.events.take(behavior.user[:0]),
-        offsets=torch.zeros_like(behavior.offsets),
-    )
-    attributes = without_attribute(inputs.user_attributes, hidden_attribute)
-    return replace(inputs, user_attributes=attributes, behavior=nothing, num_old=0)
-
-
 def without_attribute(attributes: Tensor, hidden: int | None) -> Tensor:
     """Return attributes [U, n, d], one of them zeros; None hides none."""
     if hidden is None:

@@ -13,9 +13,6 @@ from thaw.report.verdict import ENOUGH_SEEDS
 BASE = "{base}"
 """Stands for the names of the bases of which a sentence tells."""
 
-USUAL = ("cold-", "mail-")
-"""What the names begin with of the methods that are worth a first try beside a ranker."""
-
 
 def advice(comparison: Comparison) -> list[str]:
     """Say what to do next about new users.
@@ -95,10 +92,8 @@ def _untried(comparison: Comparison, base: Line) -> list[str]:
     if base.name not in METHODS:
         return []
     ranker = METHODS[base.name].ranker
-    own = [name for name, each in METHODS.items() if each.ranker == ranker]
-    usual = [f"{base.name}{DROPOUT}"]
-    for start in USUAL:
-        usual += [name for name in own if name.startswith(start)][:1]
+    own = [name for name, each in METHODS.items() if each.ranker == ranker and each.mail][:1]
+    usual = [f"{base.name}{DROPOUT}", *own, *(f"{name}{DROPOUT}" for name in own)]
     there = {line.name for line in comparison.lines}
     return [name for name in usual if name not in there]
 
