@@ -84,9 +84,11 @@ def test_all_events_of_by_events_are_what_evaluation_shows(dataset: Dataset, run
 
 def test_by_attributes_keeps_its_points(tmp_path: Path) -> None:
     command = ["experiment", "by-attributes", "--users", 300, "--shares", "0,1", "--seeds", 1,
-               "--max-epochs", 1, "--max-events", 5, "--out", tmp_path, "--quiet"]  # fmt: skip
+               "--max-epochs", 1, "--max-events", 5, "--out", tmp_path, "--quiet",
+               "--method", "mail-base+dropout"]  # fmt: skip
     text = thaw_(*command)
     page, numbers = page_and_numbers(tmp_path)
+    assert "mail-base+dropout and base-dnn, 1 seed in each of 2 worlds of 300 users" in page
     assert [point["share"] for point in numbers["points"]] == [0, 1]
     for point in numbers["points"]:
         for name in ("base", "mail", "ceiling", "best_from_attributes", "best"):
@@ -113,6 +115,7 @@ def test_shares_that_are_none_are_refused(tmp_path: Path) -> None:
     [
         ("by-events", "base-dnn", "no virtual behavior"),
         ("by-events", "meta-emb", "no virtual behavior"),
+        ("by-attributes", "base-dnn+dropout", "no virtual behavior"),
         ("figure-4", "base-dnn", "no zero-shot tower"),
         ("figure-5", "mail-none", "no zero-shot tower"),
     ],
@@ -120,7 +123,8 @@ def test_shares_that_are_none_are_refused(tmp_path: Path) -> None:
 def test_methods_without_what_is_drawn_are_refused_before_training(
     name: str, method: str, match: str, dataset: Dataset, tmp_path: Path
 ) -> None:
-    call = ["experiment", name, dataset.path, "--out", tmp_path, "--method", method, *SHORT]
+    what = [] if name == "by-attributes" else [dataset.path]
+    call = ["experiment", name, *what, "--out", tmp_path, "--method", method, *SHORT]
     with pytest.raises(thaw.MethodError, match=match):
         thaw_(*call)
     assert not (tmp_path / "runs").exists()

@@ -298,6 +298,7 @@ def by_attributes_command(
         str, typer.Option(help="What attributes determine, in [0, 1], with commas between.")
     ] = ",".join(f"{share:g}" for share in SHARES),
     world_seed: Annotated[int, typer.Option(min=0, help="Of the worlds.")] = 0,
+    method: Name = "mail-base",
     seeds: Seeds = 3,
     seed: Seed = DEFAULTS.seed,
     max_epochs: Epochs = DEFAULTS.max_epochs,
@@ -309,7 +310,7 @@ def by_attributes_command(
     quiet: Quietly = False,
     as_json: AsJson = False,
 ) -> None:
-    """Draw what MAIL-Base wins in simulated worlds, by what attributes determine in them.
+    """Draw what a method wins in simulated worlds, by what attributes determine in them.
 
     One world for each share of the variance of users' interests and click rates; new users by the
     strict rule. The gap closed stands beside base, ceiling and what the world itself knows to be
@@ -331,6 +332,7 @@ def by_attributes_command(
             world,
             wanted,
             training,
+            method=method,
             seeds=seeds,
             jobs=jobs,
             progress=shown(quiet, jobs),

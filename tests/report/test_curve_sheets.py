@@ -57,7 +57,23 @@ def test_what_virtual_behavior_brings_stands_first() -> None:
 def point(share: float, direction: int, gap: Interval) -> WorldPoint:
     flat = Interval(0.6, 0.59, 0.61)
     return WorldPoint(
-        share, 900, 90, flat, flat, flat, flat, flat, gap, UNKNOWN, 0.2, 0.1, 0.01, 0.5, direction
+        share,
+        900,
+        90,
+        "mail-base",
+        "base-dnn",
+        flat,
+        flat,
+        flat,
+        flat,
+        flat,
+        gap,
+        UNKNOWN,
+        0.2,
+        0.1,
+        0.01,
+        0.5,
+        direction,
     )
 
 

@@ -88,8 +88,7 @@ def by_events(
         DataError: when no test row has visible behavior.
         MethodError: when the method does nothing for users of whom no event is known.
     """
-    if what.for_new_users is None or isinstance(what.after, MetaEmb):
-        raise MethodError(f"by-events: {what.name} makes no virtual behavior; take mail-base")
+    check_makes_behavior("by-events", what)
     rows = np.flatnonzero(~dataset.is_new("test"))
     if len(rows) == 0:
         raise DataError(f"by-events: no test row of {dataset.path} has visible behavior before it")
@@ -113,6 +112,16 @@ def by_events(
             for count, own, filled in zip(shown, *found, strict=True)
         ),
     )
+
+
+def check_makes_behavior(experiment: str, what: Method) -> None:
+    """Refuse a method that makes no virtual behavior.
+
+    Raises:
+        MethodError: for it.
+    """
+    if what.for_new_users is None or isinstance(what.after, MetaEmb):
+        raise MethodError(f"{experiment}: {what.name} makes no virtual behavior; take mail-base")
 
 
 def _asked(dataset: Dataset, runs: list[Recommender], rows: np.ndarray, events: int) -> Trained:

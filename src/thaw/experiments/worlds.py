@@ -14,6 +14,8 @@ from thaw.datasets.simulated import schema
 from thaw.errors import DataError
 from thaw.experiments.compare import compare
 from thaw.experiments.comparison import CEILING, Comparison, Figure
+from thaw.experiments.curves import check_makes_behavior
+from thaw.methods import method as method_of
 from thaw.metrics import gap_closed
 from thaw.options import Training
 from thaw.preparation import prepare
@@ -21,7 +23,6 @@ from thaw.progress import ProgressFactory
 from thaw.statistics import Interval, ratio_interval
 
 SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)
-BASE, MAIL = "base-dnn", "mail-base"
 TASK = "click"
 
 
@@ -33,9 +34,11 @@ class WorldPoint:
         share: of interests' and of click rates' variance, what attributes determine.
         impressions: new users' test rows.
         users: new users with test rows.
-        base: BaseDNN.
-        mail: MAIL-Base.
-        ceiling: BaseDNN with new users' real behavior.
+        method: the method's name.
+        ranker: its base's name.
+        base: the base.
+        mail: the method.
+        ceiling: the base with new users' real behavior.
         best_from_attributes: the world's own `p_attributes`, over resampled users.
         best: the world's own `p_best`, over resampled users.
         gap_closed: (MAIL - base) / (ceiling - base); NaN where there is no gap.
@@ -50,6 +53,8 @@ class WorldPoint:
     share: float
     impressions: int
     users: int
+    method: str
+    ranker: str
     base: Interval
     mail: Interval
     ceiling: Interval
@@ -70,6 +75,7 @@ def by_attributes(
     shares: Sequence[float],
     training: Training,
     *,
+    method: str,
     seeds: int,
     jobs: int,
     progress: ProgressFactory,
@@ -78,12 +84,15 @@ def by_attributes(
 
     Raises:
         DataError: when `out` holds points of other worlds or settings, or a share is none.
+        MethodError: for a method that makes no virtual behavior.
     """
+    check_makes_behavior("by-attributes", method_of(method))
     return tuple(
         _point(
             out / f"share-{share:g}",
             replace(world, interest_determined=share, rate_determined=share),
             training,
+            method=method,
             seeds=seeds,
             jobs=jobs,
             progress=progress,
@@ -97,12 +106,18 @@ def _point(
     world: World,
     training: Training,
     *,
+    method: str,
     seeds: int,
     jobs: int,
     progress: ProgressFactory,
 ) -> WorldPoint:
     kept = folder / "point.json"
-    settings = {"world": asdict(world), "training": asdict(training), "seeds": seeds}
+    settings = {
+        "world": asdict(world),
+        "training": asdict(training),
+        "method": method,
+        "seeds": seeds,
+    }
     settings = json.loads(json.dumps(settings))
     if kept.exists():
         known = json.loads(kept.read_text())
@@ -111,7 +126,7 @@ def _point(
         return _read(known["point"])
     found = compare(
         _dataset(folder, world),
-        [MAIL],
+        method,
         out=folder / "runs",
         seeds=seeds,
         training=training,
@@ -119,7 +134,7 @@ def _point(
         jobs=jobs,
         progress=progress,
     )
-    point = _measured(world.interest_determined, found)
+    point = _measured(world.interest_determined, found, method)
     aside = kept.with_name(".point.json.partial")
     aside.write_text(json.dumps({"settings": settings, "point": asdict(point)}))
     aside.rename(kept)
@@ -140,27 +155,30 @@ def _dataset(folder: Path, world: World) -> Dataset:
     return Dataset.open(prepared)
 
 
-def _measured(share: float, found: Comparison) -> WorldPoint:
+def _measured(share: float, found: Comparison, method: str) -> WorldPoint:
     lines = {line.kind if line.kind == CEILING else line.name: line for line in found.lines}
     cells = {name: line.cell(TASK, "new") for name, line in lines.items()}
     auc = {name: cell.auc for name, cell in cells.items()}
-    test, told = auc[MAIL].test, lines[MAIL].foretold
+    test, told, base = auc[method].test, lines[method].foretold, lines[method].base
+    assert base is not None
     return WorldPoint(
         share=share,
-        impressions=cells[BASE].measures[0].impressions,
-        users=cells[BASE].measures[0].users,
-        base=auc[BASE].interval,
-        mail=auc[MAIL].interval,
+        impressions=cells[base].measures[0].impressions,
+        users=cells[base].measures[0].users,
+        method=method,
+        ranker=base,
+        base=auc[base].interval,
+        mail=auc[method].interval,
         ceiling=auc[CEILING].interval,
         best_from_attributes=auc["p_attributes"].interval,
         best=auc["p_best"].interval,
-        gap_closed=auc[MAIL].gap_closed,
-        reached=_reached(auc[BASE], auc[MAIL], auc["p_attributes"]),
+        gap_closed=auc[method].gap_closed,
+        reached=_reached(auc[base], auc[method], auc["p_attributes"]),
         r2=float(np.mean([each.pooled for each in told])),
         r2_ridge=float(np.mean([each.ridge_pooled for each in told])),
-        difference=auc[MAIL].interval.mean - auc[BASE].interval.mean,
+        difference=auc[method].interval.mean - auc[base].interval.mean,
         p_value=test.p_value if test else np.nan,
-        direction=auc[MAIL].direction,
+        direction=auc[method].direction,
     )
 
 

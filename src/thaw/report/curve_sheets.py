@@ -7,7 +7,7 @@ from dataclasses import asdict
 from thaw.datasets import World
 from thaw.experiments.comparison import SIGNIFICANT, Figure
 from thaw.experiments.curves import SEGMENT, ByEvents, EventsPoint
-from thaw.experiments.worlds import BASE, MAIL, WorldPoint
+from thaw.experiments.worlds import WorldPoint
 from thaw.options import Training
 from thaw.report.about import About, settings
 from thaw.report.formats import count, fixed, half_width, p_phrase, p_value, percent, share, signed
@@ -50,13 +50,14 @@ def by_attributes_sheet(
     attributes = ", ".join(f"{name} ({values} values)" for name, values in world.attributes)
     facts = {k: str(v) for k, v in asdict(world).items() if k not in left_out}
     told = f"{len(seeds)} seed" + ("" if len(seeds) == 1 else "s")
+    method, base = points[0].method, points[0].ranker
     return Sheet(
         "Simulated worlds: by what attributes determine",
-        f"{MAIL} and {BASE}, {told} in each of {len(points)} worlds of {count(world.users)} users; "
-        "new users by rule 'strict'",
+        f"{method} and {base}, {told} in each of {len(points)} worlds of {count(world.users)} "
+        "users; new users by rule 'strict'",
         (*_worlds_verdict(points), *_caution(len(seeds))),
         (_auc_part(points), _gap_part(points)),
-        _WORLDS_LEGEND,
+        (("base, method", f"{base}, {method}"), *_WORLDS_LEGEND),
         (("new users", "strict"), ("attributes", attributes), *facts.items()),
         settings(training, seeds),
     )
@@ -203,15 +204,26 @@ def _caution(seeds: int) -> tuple[str, ...]:
 def _auc_part(points: Sequence[WorldPoint]) -> Part:
     places = [f"{point.share:g}" for point in points]
     series = (
-        Series(MAIL, "", tuple(point.mail for point in points)),
-        Series(BASE, "plain", tuple(point.base for point in points)),
+        Series(points[0].method, "", tuple(point.mail for point in points)),
+        Series(points[0].ranker, "plain", tuple(point.base for point in points)),
         Series("attributes", "other", tuple(point.best_from_attributes for point in points)),
         Series("ceiling", "top", tuple(point.ceiling for point in points)),
         Series("best", "best", tuple(point.best for point in points)),
     )
     panel = curve_panel("AUC, new users", "share that attributes determine", places, series, 2)
     rows = tuple(_world_row(point) for point in points)
-    columns = ("share", "base", "±", "MAIL", "±", "ceiling", "attributes", "best", "less base", "p")
+    columns = (
+        "share",
+        "base",
+        "±",
+        "method",
+        "±",
+        "ceiling",
+        "attributes",
+        "best",
+        "less base",
+        "p",
+    )
     caption = (
         "One world a place, alike in all but the share of interests' and of click rates' variance "
         "that attributes determine. Vertical strokes are 95 % intervals."
@@ -270,15 +282,16 @@ def _worlds_verdict(points: Sequence[WorldPoint]) -> tuple[str, ...]:
     def at(direction: int) -> str:
         return ", ".join(f"{point.share:g}" for point in points if point.direction == direction)
 
-    better = f"significantly better than {BASE} for new users at {at(1)}" if at(1) else ""
+    method, base = points[0].method, points[0].ranker
+    better = f"significantly better than {base} for new users at {at(1)}" if at(1) else ""
     worse = f"significantly worse at {at(-1)}" if at(-1) else ""
     told = " and ".join(each for each in (better, worse) if each)
     known = [point for point in points if not math.isnan(point.gap_closed.mean)]
     closed = [f"{percent(point.gap_closed.mean)} at {point.share:g}" for point in known]
     return (
-        f"By the share that attributes determine, {MAIL} is {told}."
+        f"By the share that attributes determine, {method} is {told}."
         if told
-        else f"{MAIL} is at no share significantly different from {BASE} for new users.",
+        else f"{method} is at no share significantly different from {base} for new users.",
         f"Of the gap it closes {', '.join(closed)}." if closed else "No world has a gap to close.",
     )
 
@@ -288,18 +301,17 @@ _WORLDS_LEGEND = (
      "and of overall click rates, what attributes determine"),
     ("AUC", "of new users' test rows under the strict rule: behavior hidden, id unknown, no rows "
      "in training"),
-    ("base, MAIL", f"{BASE}, {MAIL}"),
-    ("ceiling", f"{BASE} with new users' real behavior"),
+    ("ceiling", "the base with new users' real behavior"),
     ("attributes", "p_attributes: the world's own best from attributes, item and context "
      "alone: no method without behavior can do better, but by chance"),
     ("best", "p_best: the world's own best by who knows the true interests"),
     ("±", "half of the 95 % interval: over seeds by Student's t, with one seed over users"),
     ("less base, p", "the difference and its p-value: the larger of the test over seeds and that "
      f"over users; significant below {SIGNIFICANT}, not adjusted"),
-    ("gap closed", "(MAIL - base) / (ceiling - base), where the ceiling is significantly above the "
-     "base; its interval holds the one over seeds and the one over users"),
-    ("of what attributes allow", "(MAIL - base) / (p_attributes - base), its interval over seeds; "
-     "none where p_attributes can't be told from the base"),
+    ("gap closed", "(method - base) / (ceiling - base), where the ceiling is significantly above "
+     "the base; its interval holds the one over seeds and the one over users"),
+    ("of what attributes allow", "(method - base) / (p_attributes - base), its interval over "
+     "seeds; none where p_attributes can't be told from the base"),
     ("R², ridge", "of virtual behavior against the real behavior of users whose behavior was "
      "hidden, summed as a ranker pools it, 0 being their mean; and of a ridge regression"),
 )  # fmt: skip
