@@ -121,6 +121,11 @@ def copies(module: nn.Module) -> dict[str, Tensor]:
     return {name: value.clone() for name, value in module.state_dict().items()}
 
 
+def weights_of(dataset, what, out, options=TRAINING, **more):
+    """The weights of a method that was trained."""
+    return copies(thaw.train(dataset, what, options, out=out, **more).model)
+
+
 def differing(before: dict[str, Tensor], after: dict[str, Tensor]) -> list[str]:
     """The names of those that are not bitwise the same."""
     assert before.keys() == after.keys()
