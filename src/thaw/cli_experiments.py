@@ -327,19 +327,19 @@ def by_attributes_command(
     options = seeds_of(training, seeds)
     world, wanted = World(users=users, seed=world_seed), _shares(shares)
     with hint(GOES_ON):
-        points = by_attributes(
+        found = by_attributes(
             comparison_folder(out),
             world,
             wanted,
+            method_of(method),
             training,
-            method=method,
             seeds=seeds,
             jobs=jobs,
             progress=shown(quiet, jobs),
         )
     numbers = {"world": asdict(world), "training": asdict(training), "seeds": seeds}
-    sheet = by_attributes_sheet(points, world, training, tuple(each.seed for each in options))
-    show_sheet(sheet, by_attributes_json(points, numbers), out, as_json=as_json)
+    sheet = by_attributes_sheet(found, world, training, tuple(each.seed for each in options))
+    show_sheet(sheet, by_attributes_json(found, numbers), out, as_json=as_json)
 
 
 def _shares(text: str) -> list[float]:

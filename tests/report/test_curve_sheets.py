@@ -6,7 +6,7 @@ from comparisons import NAN, figure, line
 
 from thaw.datasets import World
 from thaw.experiments.curves import ByEvents, EventsPoint
-from thaw.experiments.worlds import WorldPoint
+from thaw.experiments.worlds import ByAttributes, WorldPoint
 from thaw.options import Training
 from thaw.report.about import About
 from thaw.report.curve_sheets import by_attributes_sheet, by_events_sheet
@@ -57,29 +57,17 @@ def test_what_virtual_behavior_brings_stands_first() -> None:
 def point(share: float, direction: int, gap: Interval) -> WorldPoint:
     flat = Interval(0.6, 0.59, 0.61)
     return WorldPoint(
-        share,
-        900,
-        90,
-        "mail-base",
-        "base-dnn",
-        flat,
-        flat,
-        flat,
-        flat,
-        flat,
-        gap,
-        UNKNOWN,
-        0.2,
-        0.1,
-        0.01,
-        0.5,
-        direction,
+        share, 900, 90, flat, flat, flat, flat, flat, gap, UNKNOWN, 0.2, 0.1, 0.01, 0.5, direction
     )
+
+
+def worlds(*points: WorldPoint) -> ByAttributes:
+    return ByAttributes("base-dnn", "mail-base", points)
 
 
 def test_worlds_say_where_mail_is_better_and_what_it_closes() -> None:
     points = [point(0.0, -1, UNKNOWN), point(0.5, 0, UNKNOWN), point(1.0, 1, Interval(0.3, 0, 1))]
-    sheet = by_attributes_sheet(points, World(users=300), Training(), (0, 1, 2))
+    sheet = by_attributes_sheet(worlds(*points), World(users=300), Training(), (0, 1, 2))
     assert sheet.verdict[0].endswith("for new users at 1 and significantly worse at 0.")
     assert sheet.verdict[1] == "Of the gap it closes 30 % at 1."
     assert "only large differences" in sheet.verdict[2]
@@ -87,7 +75,9 @@ def test_worlds_say_where_mail_is_better_and_what_it_closes() -> None:
 
 def test_worlds_without_a_gap_and_without_a_difference_say_so() -> None:
     nothing = replace(point(0.5, 0, UNKNOWN), p_value=NAN)
-    told = by_attributes_sheet([nothing], World(users=300), Training(), tuple(range(5))).verdict
+    told = by_attributes_sheet(
+        worlds(nothing), World(users=300), Training(), tuple(range(5))
+    ).verdict
     assert told == (
         "mail-base is at no share significantly different from base-dnn for new users.",
         "No world has a gap to close.",

@@ -15,7 +15,7 @@ from thaw.errors import DataError
 from thaw.experiments.compare import compare
 from thaw.experiments.comparison import CEILING, Comparison, Figure
 from thaw.experiments.curves import check_makes_behavior
-from thaw.methods import method as method_of
+from thaw.methods import Method
 from thaw.metrics import gap_closed
 from thaw.options import Training
 from thaw.preparation import prepare
@@ -34,18 +34,16 @@ class WorldPoint:
         share: of interests' and of click rates' variance, what attributes determine.
         impressions: new users' test rows.
         users: new users with test rows.
-        method: the method's name.
-        ranker: its base's name.
-        base: the base.
+        base: the ranker alone.
         mail: the method.
-        ceiling: the base with new users' real behavior.
+        ceiling: the ranker alone with new users' real behavior.
         best_from_attributes: the world's own `p_attributes`, over resampled users.
         best: the world's own `p_best`, over resampled users.
-        gap_closed: (MAIL - base) / (ceiling - base); NaN where there is no gap.
-        reached: (MAIL - base) / (p_attributes - base): of what attributes allow.
+        gap_closed: (mail - base) / (ceiling - base); NaN where there is no gap.
+        reached: (mail - base) / (p_attributes - base): of what attributes allow.
         r2: of virtual behavior, summed, against what was hidden, the mean over seeds.
         r2_ridge: the same of a ridge regression from one-hot attributes.
-        difference: MAIL - base.
+        difference: mail - base.
         p_value: of no difference, over seeds and over users.
         direction: 1 or -1 where that is significant, else 0.
     """
@@ -53,8 +51,6 @@ class WorldPoint:
     share: float
     impressions: int
     users: int
-    method: str
-    ranker: str
     base: Interval
     mail: Interval
     ceiling: Interval
@@ -69,44 +65,60 @@ class WorldPoint:
     direction: int
 
 
+@dataclass(frozen=True)
+class ByAttributes:
+    """The curve.
+
+    Attributes:
+        base: the ranker's name.
+        method: the method's name.
+        points: a world for each share.
+    """
+
+    base: str
+    method: str
+    points: tuple[WorldPoint, ...]
+
+
 def by_attributes(
     out: Path,
     world: World,
     shares: Sequence[float],
+    what: Method,
     training: Training,
     *,
-    method: str,
     seeds: int,
     jobs: int,
     progress: ProgressFactory,
-) -> tuple[WorldPoint, ...]:
+) -> ByAttributes:
     """Measure a world for each share, all else being equal; a point that is there stays.
 
     Raises:
         DataError: when `out` holds points of other worlds or settings, or a share is none.
         MethodError: for a method that makes no virtual behavior.
     """
-    check_makes_behavior("by-attributes", method_of(method))
-    return tuple(
+    check_makes_behavior("by-attributes", what)
+    points = tuple(
         _point(
             out / f"share-{share:g}",
             replace(world, interest_determined=share, rate_determined=share),
+            what,
             training,
-            method=method,
             seeds=seeds,
             jobs=jobs,
             progress=progress,
         )
         for share in shares
     )
+    return ByAttributes(what.ranker_name, what.name, points)
 
 
 def _point(
     folder: Path,
     world: World,
+    what: Method,
     training: Training,
     *,
-    method: str,
     seeds: int,
     jobs: int,
     progress: ProgressFactory,
@@ -115,7 +127,7 @@ def _point(
     settings = {
         "world": asdict(world),
         "training": asdict(training),
-        "method": method,
+        "method": what.name,
         "seeds": seeds,
     }
     settings = json.loads(json.dumps(settings))
@@ -126,7 +138,7 @@ def _point(
         return _read(known["point"])
     found = compare(
         _dataset(folder, world),
-        method,
+        [what],
         out=folder / "runs",
         seeds=seeds,
         training=training,
@@ -134,7 +146,7 @@ def _point(
         jobs=jobs,
         progress=progress,
     )
-    point = _measured(world.interest_determined, found, method)
+    point = _measured(world.interest_determined, found, what)
     aside = kept.with_name(".point.json.partial")
     aside.write_text(json.dumps({"settings": settings, "point": asdict(point)}))
     aside.rename(kept)
@@ -155,18 +167,16 @@ def _dataset(folder: Path, world: World) -> Dataset:
     return Dataset.open(prepared)
 
 
-def _measured(share: float, found: Comparison, method: str) -> WorldPoint:
+def _measured(share: float, found: Comparison, what: Method) -> WorldPoint:
     lines = {line.kind if line.kind == CEILING else line.name: line for line in found.lines}
     cells = {name: line.cell(TASK, "new") for name, line in lines.items()}
     auc = {name: cell.auc for name, cell in cells.items()}
-    test, told, base = auc[method].test, lines[method].foretold, lines[method].base
-    assert base is not None
+    base, method = what.ranker_name, what.name
+    test, told = auc[method].test, lines[method].foretold
     return WorldPoint(
         share=share,
         impressions=cells[base].measures[0].impressions,
         users=cells[base].measures[0].users,
-        method=method,
-        ranker=base,
         base=auc[base].interval,
         mail=auc[method].interval,
         ceiling=auc[CEILING].interval,

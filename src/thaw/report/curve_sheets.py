@@ -7,7 +7,7 @@ from dataclasses import asdict
 from thaw.datasets import World
 from thaw.experiments.comparison import SIGNIFICANT, Figure
 from thaw.experiments.curves import SEGMENT, ByEvents, EventsPoint
-from thaw.experiments.worlds import WorldPoint
+from thaw.experiments.worlds import ByAttributes, WorldPoint
 from thaw.options import Training
 from thaw.report.about import About, settings
 from thaw.report.formats import count, fixed, half_width, p_phrase, p_value, percent, share, signed
@@ -43,21 +43,20 @@ def by_events_sheet(found: ByEvents, given: About, rule: tuple[str, str]) -> She
 
 
 def by_attributes_sheet(
-    points: Sequence[WorldPoint], world: World, training: Training, seeds: tuple[int, ...]
+    found: ByAttributes, world: World, training: Training, seeds: tuple[int, ...]
 ) -> Sheet:
     """Return the page of the simulated worlds."""
     left_out = ("interest_determined", "rate_determined", "attributes")
     attributes = ", ".join(f"{name} ({values} values)" for name, values in world.attributes)
     facts = {k: str(v) for k, v in asdict(world).items() if k not in left_out}
     told = f"{len(seeds)} seed" + ("" if len(seeds) == 1 else "s")
-    method, base = points[0].method, points[0].ranker
     return Sheet(
         "Simulated worlds: by what attributes determine",
-        f"{method} and {base}, {told} in each of {len(points)} worlds of {count(world.users)} "
-        "users; new users by rule 'strict'",
-        (*_worlds_verdict(points), *_caution(len(seeds))),
-        (_auc_part(points), _gap_part(points)),
-        (("base, method", f"{base}, {method}"), *_WORLDS_LEGEND),
+        f"{found.method} and {found.base}, {told} in each of {len(found.points)} worlds of "
+        f"{count(world.users)} users; new users by rule 'strict'",
+        (*_worlds_verdict(found), *_caution(len(seeds))),
+        (_auc_part(found), _gap_part(found.points)),
+        (("base, method", f"{found.base}, {found.method}"), *_WORLDS_LEGEND),
         (("new users", "strict"), ("attributes", attributes), *facts.items()),
         settings(training, seeds),
     )
@@ -201,11 +200,12 @@ def _caution(seeds: int) -> tuple[str, ...]:
     return (f"With {told} only large differences can be told from chance.",)
 
 
-def _auc_part(points: Sequence[WorldPoint]) -> Part:
+def _auc_part(found: ByAttributes) -> Part:
+    points = found.points
     places = [f"{point.share:g}" for point in points]
     series = (
-        Series(points[0].method, "", tuple(point.mail for point in points)),
-        Series(points[0].ranker, "plain", tuple(point.base for point in points)),
+        Series(found.method, "", tuple(point.mail for point in points)),
+        Series(found.base, "plain", tuple(point.base for point in points)),
         Series("attributes", "other", tuple(point.best_from_attributes for point in points)),
         Series("ceiling", "top", tuple(point.ceiling for point in points)),
         Series("best", "best", tuple(point.best for point in points)),
@@ -213,17 +213,8 @@ def _auc_part(points: Sequence[WorldPoint]) -> Part:
     panel = curve_panel("AUC, new users", "share that attributes determine", places, series, 2)
     rows = tuple(_world_row(point) for point in points)
     columns = (
-        "share",
-        "base",
-        "±",
-        "method",
-        "±",
-        "ceiling",
-        "attributes",
-        "best",
-        "less base",
-        "p",
-    )
+        "share", "base", "±", "method", "±", "ceiling", "attributes", "best", "less base", "p",
+    )  # fmt: skip
     caption = (
         "One world a place, alike in all but the share of interests' and of click rates' variance "
         "that attributes determine. Vertical strokes are 95 % intervals."
@@ -278,11 +269,12 @@ def _gap_part(points: Sequence[WorldPoint]) -> Part:
     return Part("Gap closed", (panel,), caption, Grid(columns, rows))
 
 
-def _worlds_verdict(points: Sequence[WorldPoint]) -> tuple[str, ...]:
+def _worlds_verdict(found: ByAttributes) -> tuple[str, ...]:
+    points, base, method = found.points, found.base, found.method
+
     def at(direction: int) -> str:
         return ", ".join(f"{point.share:g}" for point in points if point.direction == direction)
 
-    method, base = points[0].method, points[0].ranker
     better = f"significantly better than {base} for new users at {at(1)}" if at(1) else ""
     worse = f"significantly worse at {at(-1)}" if at(-1) else ""
     told = " and ".join(each for each in (better, worse) if each)

@@ -10,7 +10,7 @@ from thaw.experiments.comparison import Figure, Line
 from thaw.experiments.curves import SEGMENT, ByEvents, EventsPoint
 from thaw.experiments.falls import falls
 from thaw.experiments.pictures import Pair
-from thaw.experiments.worlds import WorldPoint
+from thaw.experiments.worlds import ByAttributes
 from thaw.report.about import About
 from thaw.report.figures import smoothing_window
 from thaw.report.plain import without_nan
@@ -37,9 +37,9 @@ def by_events_json(found: ByEvents, given: About) -> dict[str, Any]:
     return _plain(given, **told, points=points)
 
 
-def by_attributes_json(points: Sequence[WorldPoint], facts: dict[str, Any]) -> dict[str, Any]:
+def by_attributes_json(found: ByAttributes, facts: dict[str, Any]) -> dict[str, Any]:
     """Return the worlds' points."""
-    plain: dict[str, Any] = without_nan(facts | {"points": [asdict(point) for point in points]})
+    plain: dict[str, Any] = without_nan(facts | asdict(found))
     return plain
 
 
