@@ -202,7 +202,7 @@ def compare_command(
     ],
     methods: Annotated[
         str, typer.Option(help="Their names, with commas between.")
-    ] = "base-dnn,base-dnn+dropout,mail-base,mail-base+dropout",
+    ] = "base-dnn,base-dnn+dropout,lookalike-base,mail-base,mail-base+dropout",
     seeds: Annotated[int, typer.Option(min=1, help="Runs of each method.")] = 3,
     data: Data = None,
     out: Annotated[

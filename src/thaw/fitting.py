@@ -6,14 +6,18 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from thaw import checkpoint
 from thaw.data import Dataset, Layout
 from thaw.loader import Loader, LoaderOptions
-from thaw.methods import MetaEmb, Method
+from thaw.methods import Lookalikes, MetaEmb, Method
 from thaw.model import Model, build_for
+from thaw.nn.events import Vectors
 from thaw.nn.fitted import Fitted
 from thaw.nn.id_generator import IdGenerator
+from thaw.nn.inputs import Behavior
+from thaw.nn.lookalikes import LookalikeBehavior, Values
 from thaw.options import Training
 
 
@@ -31,6 +35,9 @@ def fit_after(dataset: Dataset, what: Method, options: Training, folder: Path) -
     loader = Loader(dataset, layout, "train", LoaderOptions(max_events=model.max_events))
     if isinstance(what.after, MetaEmb):
         _learn_ids(model, loader, what.after, options.seed)
+    elif isinstance(what.after, Lookalikes):
+        assert isinstance(model.tower, LookalikeBehavior)
+        model.tower.fit(*_some_users(model, loader, what.after.users))
     else:
         assert isinstance(model.tower, Fitted)
         model.tower.fit(*_old_users(model, loader))
@@ -82,3 +89,22 @@ def _old_users(model: Model, loader: Loader) -> tuple[Tensor, Tensor, Tensor]:
         parts.append([each[: inputs.num_old] for each in shown])
     attributes, behavior, lengths = (torch.cat(each) for each in zip(*parts, strict=True))
     return attributes, behavior, lengths
+
+
+@torch.no_grad()
+def _some_users(model: Model, loader: Loader, count: int) -> tuple[Values, Behavior]:
+    """Some old users as their last training rows show them, drawn where there are more."""
+    last = loader.impressions.last_rows
+    old = last[~loader.dataset.is_new("train")[last]]
+    chosen = np.random.default_rng(0).permutation(old)[:count]
+    values, events, lengths = [], [], []
+    for low in range(0, len(chosen), loader.options.batch_size):
+        batch = loader.batch(chosen[low : low + loader.options.batch_size], 0, 0)
+        behavior = model.embed(batch, model.embeddings.look_up(batch)).behavior
+        values.append(Values.of(batch))
+        events.append(behavior.values)
+        lengths.append(behavior.offsets.diff())
+    together = Values(*(torch.cat(each) for each in zip(*values, strict=True)))
+    offsets = F.pad(torch.cat(lengths).cumsum(0), (1, 0))
+    known = Behavior(Vectors(torch.cat(events)), offsets, torch.arange(len(chosen)))
+    return together, known

@@ -15,11 +15,12 @@ from thaw.nn.fitted import Fitted
 from thaw.nn.id_generator import IdGenerator
 from thaw.nn.inputs import Inputs, InputShape, by_row, without_attribute
 from thaw.nn.linear_map import LinearMap
+from thaw.nn.lookalikes import LookalikeBehavior, Values
 from thaw.nn.zero_shot import ZeroShotLosses, ZeroShotTower
 from thaw.options import Training
 from thaw.rankers import Output
 
-Tower = ZeroShotTower | LinearMap | IdGenerator | Fitted
+Tower = ZeroShotTower | LinearMap | IdGenerator | Fitted | LookalikeBehavior
 
 
 class Model(nn.Module):
@@ -63,6 +64,8 @@ class Model(nn.Module):
     def forward(self, batch: Batch) -> Tensor:
         """Return the probabilities [B, tasks]."""
         inputs = self.embed(batch, self.embeddings.look_up(batch))
+        if isinstance(self.tower, LookalikeBehavior):
+            return self.tower.answers(self.ranker, inputs, Values.of(batch))
         return torch.sigmoid(self.rank(inputs).logits)
 
     def embed(self, batch: Batch, rows: Tensor) -> Inputs:
@@ -100,7 +103,7 @@ class Model(nn.Module):
     def filled(self, inputs: Inputs) -> Inputs:
         """Give new users their virtual behavior (Eqs. 8-10), the same in training and serving."""
         tower = self.tower
-        if tower is None:
+        if tower is None or isinstance(tower, LookalikeBehavior):
             return inputs
         attributes = self.seen(inputs)[inputs.num_old :]
         if len(attributes) == 0:

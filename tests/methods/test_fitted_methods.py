@@ -13,14 +13,22 @@ from thaw import checkpoint
 from thaw.errors import MethodError, TrainingError
 from thaw.experiments.measures import measure
 from thaw.methods import Method
-from thaw.methods.fitted import LLAE, Mean, MetaEmb, Nearest
+from thaw.methods.fitted import LLAE, Lookalikes, Mean, MetaEmb, Nearest
 from thaw.metrics import log_loss
 from thaw.nn.fitted import Fitted, as_event
 from thaw.nn.inputs import InputShape
 from thaw.progress import Quiet
 
-WAYS = [Mean(), Nearest(neighbours=3, users=50), LLAE(rank=2), MetaEmb(users=16, rows=3)]
-ways = pytest.mark.parametrize("after", WAYS, ids=["mean", "nearest", "llae", "meta-emb"])
+WAYS = [
+    Mean(),
+    Nearest(neighbours=3, users=50),
+    LLAE(rank=2),
+    MetaEmb(users=16, rows=3),
+    Lookalikes(count=3, users=50),
+]
+ways = pytest.mark.parametrize(
+    "after", WAYS, ids=["mean", "nearest", "llae", "meta-emb", "lookalikes"]
+)
 
 
 def fitted(after):
@@ -110,6 +118,24 @@ def test_meta_emb_learns_ids_that_help(dataset, tmp_path):
     assert loss_of_old_users_as_new(20) < loss_of_old_users_as_new(0)
 
 
+def test_lookalikes_know_so_many_users_and_all_where_there_are_fewer(dataset, tmp_path):
+    old = np.unique(dataset.splits["train"].user[~dataset.is_new("train")])
+    for users, expected in ((7, 7), (5_000, len(old))):
+        after = Lookalikes(count=3, users=users)
+        found = thaw.train(dataset, fitted(after), TRAINING, out=tmp_path / str(users))
+        assert len(found.model.tower.offsets) == expected + 1
+        assert len(found.model.tower.ids) == expected
+
+
+def test_lookalikes_see_the_last_training_rows_behavior(dataset, tmp_path):
+    found = thaw.train(dataset, fitted(Lookalikes(count=3)), TRAINING, out=tmp_path / "run")
+    train = dataset.splits["train"]
+    last = train.last_rows[~dataset.is_new("train")[train.last_rows]]
+    tower = found.model.tower
+    expected = np.minimum(train.pointer[last], TRAINING.max_events)
+    assert sorted(tower.offsets.diff().tolist()) == sorted(expected.tolist())
+
+
 def test_meta_emb_wants_the_users_id():
     shape = InputShape(dim=4, attributes=2, context=0, target=2, max_events=5, tasks=1)
     with pytest.raises(MethodError, match=r"set users\.id_attribute"):
@@ -153,7 +179,7 @@ def test_two_ways_to_make_behavior_are_one_too_many():
         Method("two", mail=TOWER, after=Mean())
 
 
-@pytest.mark.parametrize("after", [Nearest(), LLAE()])
+@pytest.mark.parametrize("after", [Nearest(), LLAE(), Lookalikes()])
 def test_the_id_alone_is_no_attribute(after):
     shape = InputShape(dim=4, attributes=1, context=0, target=2, max_events=5, tasks=1, has_id=True)
     with pytest.raises(MethodError, match="the schema has none but the id"):

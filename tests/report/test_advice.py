@@ -7,7 +7,7 @@ from thaw.experiments.references import ATTRIBUTES_ONLY
 from thaw.report import advice
 from thaw.statistics import PairedTest
 
-TRIED = ("base-dnn+dropout", "mail-base", "mail-base+dropout")
+TRIED = ("base-dnn+dropout", "lookalike-base", "mail-base", "mail-base+dropout")
 NOTHING = (figure(0.70, 0.8, 0.0001), figure(0.65, 0.7, 0.0001))
 
 
@@ -81,7 +81,9 @@ def test_without_a_gap_nothing_is_to_be_done() -> None:
 
 def test_what_was_not_tried_is_named() -> None:
     found = told(base(), *idle("mail-base"), ceiling())
-    assert found == "Not tried yet beside base-dnn: base-dnn+dropout, mail-base+dropout."
+    assert found == (
+        "Not tried yet beside base-dnn: base-dnn+dropout, lookalike-base, mail-base+dropout."
+    )
 
 
 def test_where_all_was_tried_the_ranker_stays() -> None:
@@ -92,10 +94,16 @@ def test_where_all_was_tried_the_ranker_stays() -> None:
 def test_attributes_that_say_little_come_before_another_method() -> None:
     for p, difference in ((0.4, 0.001), (0.001, -0.01)):
         own, reached = with_reference(p, difference)
-        found = told(own, *idle("mail-base"), ceiling(), reached)
+        found = told(own, *idle("mail-base", "lookalike-base"), ceiling(), reached)
         assert found.startswith("Look for better attributes of new users")
     own, reached = with_reference(0.001, 0.01)
     assert told(own, *idle(*TRIED), ceiling(), reached).startswith("Nothing that was tried")
+
+
+def test_lookalikes_are_to_be_tried_where_attributes_say_little() -> None:
+    own, reached = with_reference(0.4, 0.001)
+    found = told(own, *idle("mail-base"), ceiling(), reached)
+    assert found == "Not tried yet beside base-dnn: lookalike-base."
 
 
 def test_without_a_ceiling_the_gap_is_to_be_learnt_first() -> None:

@@ -71,6 +71,13 @@ def test_old_users_without_a_test_are_not_called_spared() -> None:
     assert "No significant drop" not in text
 
 
+def test_old_users_with_the_same_figures_are_said_to_be_ranked_as_before() -> None:
+    unmoved = (figure(0.7, NAN, 0.0), figure(0.65, NAN, 0.0))
+    text = told(base(), mail(old=unmoved), ceiling())
+    assert "Old users are ranked as by the base alone with mail-base." in text
+    assert "can't be tested" not in text
+
+
 def test_without_a_ceiling_the_gap_is_not_known() -> None:
     assert told(base(), mail(), rule="natural").startswith(
         "Whether new users have a gap is not known: rule 'natural' leaves no ceiling for base-dnn."

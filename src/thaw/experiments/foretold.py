@@ -13,6 +13,7 @@ from thaw.experiments.one_hot import one_hot
 from thaw.loader import Loader, LoaderOptions
 from thaw.model import Model
 from thaw.nn.id_generator import IdGenerator
+from thaw.nn.lookalikes import LookalikeBehavior
 
 STRENGTHS = (1.0, 10.0, 100.0, 1000.0)
 """Ridge's, of which held-out old users choose one."""
@@ -47,7 +48,7 @@ def foretold(model: Model, dataset: Dataset) -> Foretold | None:
     """
     layout = Layout.build(dataset.schema, dataset.vocabularies, dataset.moments)
     test, train = dataset.splits["test"], dataset.splits["train"]
-    if model.tower is None or isinstance(model.tower, IdGenerator):
+    if model.tower is None or isinstance(model.tower, IdGenerator | LookalikeBehavior):
         return None
     # Whose last row has no behavior before it had none before any.
     held_out = _some(test, (test.pointer > 0) & dataset.hidden[test.user])

@@ -7,12 +7,13 @@ from thaw.errors import MethodError
 from thaw.nn.fitted import Fitted, LinearAutoencoder, MeanBehavior, NearestBehavior
 from thaw.nn.id_generator import IdGenerator
 from thaw.nn.inputs import InputShape
+from thaw.nn.lookalikes import LookalikeBehavior
 
 
 class After(Protocol):
     """What gives new users behavior once the ranker is trained; a dataclass of its options."""
 
-    def tower(self, shape: InputShape) -> Fitted | IdGenerator:
+    def tower(self, shape: InputShape) -> Fitted | IdGenerator | LookalikeBehavior:
         """Build it for a shape; what it is fitted to must lie in buffers, as runs keep these."""
         ...
 
@@ -130,7 +131,36 @@ class MetaEmb:
         )
 
 
-AFTER = {each.__name__: each for each in (Mean, Nearest, LLAE, MetaEmb)}
+@dataclass(frozen=True)
+class Lookalikes:
+    """New users are ranked as old ones of like attributes are, and the answers are averaged.
+
+    Each answer rests on one old user's real behavior. A new user's rows cost the ranker `count`
+    times as much, and the model keeps `users` users' events.
+
+    Attributes:
+        count: how many old users stand in for a new one.
+        users: how many old users it knows, drawn where there are more.
+    """
+
+    count: int = 20
+    users: int = 5_000
+
+    def __post_init__(self) -> None:
+        for name in ("count", "users"):
+            if getattr(self, name) < 1:
+                raise MethodError(f"Lookalikes.{name} (={getattr(self, name)}) must be 1 or more")
+
+    def tower(self, shape: InputShape) -> LookalikeBehavior:
+        """Build it for a shape.
+
+        Raises:
+            MethodError: without attributes beside the user's id.
+        """
+        return LookalikeBehavior(attributes=_without_id(shape), count=self.count)
+
+
+AFTER = {each.__name__: each for each in (Mean, Nearest, LLAE, MetaEmb, Lookalikes)}
 
 
 def _without_id(shape: InputShape) -> int:

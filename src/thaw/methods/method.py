@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 
 from thaw.errors import MethodError
-from thaw.methods.fitted import LLAE, After, Mean, MetaEmb, Nearest
+from thaw.methods.fitted import LLAE, After, Lookalikes, Mean, MetaEmb, Nearest
 from thaw.methods.mail import MAIL
 from thaw.rankers import RANKERS, RankerFactory
 
@@ -64,6 +64,9 @@ METHODS = {
     "meta-emb": Method("meta-emb", after=MetaEmb()),
     "mean-base": Method("mean-base", after=Mean()),
     "nearest-base": Method("nearest-base", after=Nearest()),
+    "lookalike-base": Method("lookalike-base", after=Lookalikes()),
+    "lookalike-din": Method("lookalike-din", "din", after=Lookalikes()),
+    "lookalike-dmr": Method("lookalike-dmr", "dmr", after=Lookalikes()),
     "mail-base": Method("mail-base", mail=MAIL()),
     "mail-base-paper": Method("mail-base-paper", mail=MAIL.paper()),
     "mail-none": Method("mail-none", mail=MAIL(trained_by="none")),

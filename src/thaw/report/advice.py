@@ -4,7 +4,7 @@ import math
 
 from thaw.experiments.comparison import Comparison, Line
 from thaw.experiments.references import ATTRIBUTES_ONLY
-from thaw.methods import METHODS
+from thaw.methods import METHODS, Lookalikes
 from thaw.methods.method import DROPOUT
 from thaw.report.notes import is_significant
 from thaw.report.rows import METRICS, bases, ceiling_of, challengers, directions
@@ -47,14 +47,17 @@ def _next(comparison: Comparison, base: Line, task: str) -> str:
         )
     if not any(comparison.has_gap(base, task, metric) for metric, _ in METRICS):
         return f"Nothing to do for new users beside {BASE}: no gap was shown."
-    if _says_little(comparison, base, task):
+    untried = _untried(comparison, base)
+    says_little = _says_little(comparison, base, task)
+    if says_little:  # what learns from attributes has little to learn there
+        untried = [name for name in untried if METHODS[name.removesuffix(DROPOUT)].after]
+    if untried:
+        return f"Not tried yet beside {BASE}: {', '.join(untried)}."
+    if says_little:
         return (
             "Look for better attributes of new users before another method: those at hand don't "
             f"significantly lift even boosted trees above {BASE}."
         )
-    untried = _untried(comparison, base)
-    if untried:
-        return f"Not tried yet beside {BASE}: {', '.join(untried)}."
     return f"Nothing that was tried beside {BASE} wins for new users: stay with what you have."
 
 
@@ -91,9 +94,10 @@ def _untried(comparison: Comparison, base: Line) -> list[str]:
     """The methods that are made for the same ranker and were not compared."""
     if base.name not in METHODS:
         return []
-    ranker = METHODS[base.name].ranker
-    own = [name for name, each in METHODS.items() if each.ranker == ranker and each.mail][:1]
-    usual = [f"{base.name}{DROPOUT}", *own, *(f"{name}{DROPOUT}" for name in own)]
+    own = {name: m for name, m in METHODS.items() if m.ranker == METHODS[base.name].ranker}
+    mail = [name for name, each in own.items() if each.mail][:1]
+    alike = [name for name, each in own.items() if isinstance(each.after, Lookalikes)]
+    usual = [f"{base.name}{DROPOUT}", *alike, *mail, *(f"{name}{DROPOUT}" for name in mail)]
     there = {line.name for line in comparison.lines}
     return [name for name in usual if name not in there]
 

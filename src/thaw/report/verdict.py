@@ -164,16 +164,26 @@ def _old_users(lines: list[Line], task: str) -> list[str]:
     """Which methods cost the old users something, each in full; the others by their names."""
     payers = [line for line in lines if -1 in directions(line, task, "old")]
     spared = [line for line in lines if line not in payers and any(_tested(line, task, "old"))]
-    unknown = [line for line in lines if not any(_tested(line, task, "old"))]
+    untested = [line for line in lines if not any(_tested(line, task, "old"))]
+    unmoved = [line for line in untested if _is_unmoved(line, task)]
+    unknown = [line for line in untested if line not in unmoved]
     told = [f"Old users pay with {_against_base(line, task, 'old')}" for line in payers]
     if len(spared) == 1:
         change = _against_base(spared[0], task, "old")
         told.append(f"No significant drop for old users with {change}")
     elif spared:
         told.append(f"No significant drop for old users with {_names(spared)}.")
+    if unmoved:
+        told.append(f"Old users are ranked as by the base alone with {_names(unmoved)}.")
     if unknown:
         told.append(f"Whether old users pay can't be tested for {_names(unknown)}.")
     return told
+
+
+def _is_unmoved(line: Line, task: str) -> bool:
+    """Whether old users have the base's figures, seed by seed."""
+    figures = [figure(line.cell(task, "old"), metric) for metric, _ in METRICS]
+    return all(each.test is not None and each.test.difference == 0 for each in figures)
 
 
 def _names(lines: list[Line]) -> str:
