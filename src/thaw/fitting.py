@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from thaw import checkpoint
 from thaw.data import Dataset, Layout
 from thaw.loader import Loader, LoaderOptions
-from thaw.methods import Lookalikes, MetaEmb, Method
+from thaw.methods import After, Lookalikes, MetaEmb, Method
 from thaw.model import Model, build_for
 from thaw.nn.events import Vectors
 from thaw.nn.fitted import Fitted
@@ -31,17 +31,23 @@ def fit_after(dataset: Dataset, what: Method, options: Training, folder: Path) -
     layout = Layout.build(dataset.schema, dataset.vocabularies, dataset.moments)
     model = build_for(what, dataset, layout, options)
     model.load_state_dict(tensors, strict=False)  # there is no tower in it yet
+    fit_tower(model, dataset, what.after, options.seed)
+    checkpoint.write(folder, "model", model.state_dict(), facts)
+
+
+def fit_tower(model: Model, dataset: Dataset, how: After | None, seed: int) -> None:
+    """Fit a model's tower to old users as training showed them last; its ranker is trained."""
     model.eval()
+    layout = Layout.build(dataset.schema, dataset.vocabularies, dataset.moments)
     loader = Loader(dataset, layout, "train", LoaderOptions(max_events=model.max_events))
-    if isinstance(what.after, MetaEmb):
-        _learn_ids(model, loader, what.after, options.seed)
-    elif isinstance(what.after, Lookalikes):
+    if isinstance(how, MetaEmb):
+        _learn_ids(model, loader, how, seed)
+    elif isinstance(how, Lookalikes):
         assert isinstance(model.tower, LookalikeBehavior)
-        model.tower.fit(*_some_users(model, loader, what.after.users))
+        model.tower.fit(*_some_users(model, loader, how.users))
     else:
         assert isinstance(model.tower, Fitted)
         model.tower.fit(*_old_users(model, loader))
-    checkpoint.write(folder, "model", model.state_dict(), facts)
 
 
 def _learn_ids(model: Model, loader: Loader, how: MetaEmb, seed: int) -> None:
