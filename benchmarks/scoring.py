@@ -14,7 +14,6 @@ from pathlib import Path
 
 import numpy as np
 import public_shape
-import torch
 from measuring import in_turns, peak_megabytes, show, write
 
 from thaw.data import Layout
@@ -58,7 +57,7 @@ def main() -> None:
         for name, figures in found.items()
     ]  # fmt: skip
     title = f"Scoring {args.users} users x {args.candidates} candidates a call"
-    columns = ("", "pairs/s", "ms for one user", "peak MB", "its ranker's", "for one")
+    columns = ("", "pairs/s", "ms for one user", "peak MB", "time of its ranker", "for one user")
     show(title, columns, rows)
     facts = {"users": args.users, "candidates": args.candidates, "figures": found}
     write("scoring", facts, args.out)
@@ -72,8 +71,7 @@ def measure(method: Method, users: int, candidates: int) -> dict[str, float]:
     layout = Layout.build(dataset.schema, dataset.vocabularies, dataset.moments)
     model = build(method, layout, dim=32, max_events=100, tasks=1, seed=0).eval()
     if method.after is not None:
-        with torch.no_grad():
-            fit_tower(model, dataset, method.after, seed=0)
+        fit_tower(model, dataset, method.after, seed=0)
     parts = dataset.schema, dataset.vocabularies, dataset.moments
     offsets = np.concatenate([[0], pointers.cumsum()])
     starts = np.repeat(dataset.events.offsets[:-1] - offsets[:-1], pointers)

@@ -25,6 +25,7 @@ def fit_after(dataset: Dataset, what: Method, options: Training, folder: Path) -
     """Fit what gives new users behavior, and keep it with the ranker's best model."""
     found = checkpoint.read(folder, "model")
     assert found is not None
+    assert what.after is not None
     tensors, facts = found
     if any(name.startswith("tower.") for name in tensors):
         return
@@ -35,7 +36,7 @@ def fit_after(dataset: Dataset, what: Method, options: Training, folder: Path) -
     checkpoint.write(folder, "model", model.state_dict(), facts)
 
 
-def fit_tower(model: Model, dataset: Dataset, how: After | None, seed: int) -> None:
+def fit_tower(model: Model, dataset: Dataset, how: After, seed: int) -> None:
     """Fit a model's tower to old users as training showed them last; its ranker is trained."""
     model.eval()
     layout = Layout.build(dataset.schema, dataset.vocabularies, dataset.moments)
