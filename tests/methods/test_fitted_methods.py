@@ -142,7 +142,8 @@ def test_meta_emb_wants_the_users_id():
         MetaEmb().tower(shape)
 
 
-def test_a_comparison_trains_its_ranker_once(dataset, tmp_path):
+@pytest.mark.parametrize("share", [0.0, 0.3])
+def test_a_comparison_trains_its_ranker_once(dataset, tmp_path, share):
     steps = Counter()
 
     class Counting(Quiet):
@@ -152,18 +153,20 @@ def test_a_comparison_trains_its_ranker_once(dataset, tmp_path):
         def step(self, step, rows, losses):
             steps[self.name] += 1
 
+    method = replace(fitted(Mean()), behavior_dropout=share)
+    ranker = Method("ranker", small_dnn, behavior_dropout=share)
     result = thaw.compare(
-        dataset, [fitted(Mean())], out=tmp_path / "both", seeds=1, training=TRAINING,
+        dataset, [method, ranker], out=tmp_path / "both", seeds=1, training=TRAINING,
         progress=Counting,
     )  # fmt: skip
-    bases = {line.name: line.base for line in result.lines}
-    assert bases["small_dnn"] is None
-    assert bases["fitted"] == "small_dnn"
-    assert steps["small_dnn"] > 0
-    assert steps["fitted"] == 0
-    alone = thaw.train(dataset, fitted(Mean()), TRAINING, out=tmp_path / "alone")
-    expected = measure(alone.predict(dataset, "test"), "new", 0)
+    base = result.lines[0]
     found = next(line for line in result.lines if line.name == "fitted")
+    assert base.base is None
+    assert found.base == base.name
+    assert steps["ranker"] > 0
+    assert steps["fitted"] == 0
+    alone = thaw.train(dataset, method, TRAINING, out=tmp_path / "alone")
+    expected = measure(alone.predict(dataset, "test"), "new", 0)
     assert found.cell("click", "new").auc.values == (expected.auc,)
 
 

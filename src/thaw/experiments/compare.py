@@ -21,6 +21,7 @@ from thaw.model import check_buildable
 from thaw.options import Training
 from thaw.predicting import Predictions
 from thaw.progress import ProgressFactory, Quiet
+from thaw.rankers import RankerFactory
 
 
 def compare(
@@ -66,12 +67,20 @@ def compare(
         check_buildable(each, dataset, first)
     show = progress or (lambda name, seed: Quiet())
     bases = {each.factory: each.name for each in chosen if _is_base(each)}
-    own, other = ([m for m in chosen if _is_base(m) is flag] for flag in (True, False))
-    # What is fitted after training, and the ceiling, may take the base's own runs: bases first.
-    firsts: list[Ask] = [partial(Study.line, what=each, base=None) for each in own]
-    seconds: list[Ask] = [partial(Study.line, what=m, base=bases[m.factory]) for m in other]
+    alone = {_training(each): each.name for each in chosen if each.for_new_users is None}
+    # What is fitted after training, and the ceiling, may take runs of rankers alone: these first.
+    firsts: list[Ask] = [
+        partial(Study.line, what=each, base=None if _is_base(each) else bases[each.factory])
+        for each in chosen
+        if each.for_new_users is None
+    ]
+    seconds: list[Ask] = [
+        partial(Study.line, what=m, base=bases[m.factory], alone=alone.get(_training(m)))
+        for m in chosen
+        if m.for_new_users is not None
+    ]
     if dataset.has_ceiling:
-        seconds += [partial(Study.ceiling, base=each) for each in own]
+        seconds += [partial(Study.ceiling, base=each) for each in chosen if _is_base(each)]
     seconds += [partial(Study.reference, what=each) for each in references]
     if jobs > 1:
         for asks in (firsts, seconds):
@@ -92,6 +101,11 @@ def compare(
 
 def _is_base(what: Method) -> bool:
     return what.for_new_users is None and what.behavior_dropout == 0
+
+
+def _training(what: Method) -> tuple[RankerFactory, float]:
+    """What the training of a ranker alone depends on: methods of one are trained as one."""
+    return what.factory, what.behavior_dropout
 
 
 def _with_bases(methods: list[Method]) -> list[Method]:

@@ -33,9 +33,9 @@ class Study:
     ) -> None:
         self.dataset, self.out, self.options, self.show = dataset, out, options, show
 
-    def line(self, what: Method, base: str | None) -> Trained:
-        """A method's runs."""
-        return self._trained(what.name, what, base, "method")
+    def line(self, what: Method, base: str | None, alone: str | None = None) -> Trained:
+        """A method's runs; `alone` names the line of its ranker alone, trained in the same way."""
+        return self._trained(what.name, what, base, "method", alone)
 
     def ceiling(self, base: Method) -> Trained:
         """The base with new users' real behavior.
@@ -59,7 +59,9 @@ class Study:
         )
         return Trained(what.name, None, "reference", predictions, ())
 
-    def _trained(self, name: str, what: Method, base: str | None, kind: str) -> Trained:
+    def _trained(
+        self, name: str, what: Method, base: str | None, kind: str, alone: str | None = None
+    ) -> Trained:
         # Strict keeps new users out of training, where hiding then changes nothing: train once, ask
         # twice.
         is_shared = kind == CEILING and self.dataset.schema.strict
@@ -68,7 +70,7 @@ class Study:
         predictions, runs, found = [], [], []
         for options in self.options:
             run = run_folder(self.out, stem, options.seed)
-            recommender = self._recommender(run, name, what, options, hides or is_shared, base)
+            recommender = self._recommender(run, name, what, options, hides or is_shared, alone)
             epoch = recommender.facts["best"]["epoch"]
             ask = partial(_probabilities, recommender, self.dataset, hides)
             tag = f"{'test' if hides else 'test-ceiling'}-of-epoch-{epoch}"
@@ -86,12 +88,11 @@ class Study:
         what: Method,
         options: Training,
         trains_hidden: bool,
-        base: str | None,
+        alone: str | None,
     ) -> Recommender:
         """The model of one run, trained first if need be."""
-        if what.after is not None and what.behavior_dropout == 0 and base is not None:
-            # Its ranker is trained as the base is, so the base's own is taken.
-            adopt(run_folder(self.out, base, options.seed), run)
+        if what.after is not None and alone is not None:
+            adopt(run_folder(self.out, alone, options.seed), run)
         return train(
             self.dataset,
             what,
