@@ -91,7 +91,7 @@ def test_by_attributes_keeps_its_points(tmp_path: Path) -> None:
     assert "mail-base+dropout and base-dnn, 1 seed in each of 2 worlds of 300 users" in page
     assert [point["share"] for point in numbers["points"]] == [0, 1]
     for point in numbers["points"]:
-        for name in ("base", "mail", "ceiling", "best_from_attributes", "best"):
+        for name in ("base", "method", "ceiling", "best_from_attributes", "best"):
             assert f"<td>{point[name]['mean']:.4f}</td>" in page
         for name in ("r2", "r2_ridge"):
             assert f"{abs(point[name]):.3f}</td>" in page

@@ -78,11 +78,13 @@ def dataset_of(
     found = Dataset.open(prepared)
     if found.schema != declared(what, new_users, data):
         raise DataError(f"{prepared} was prepared by another schema or rule; choose another --out")
-    if not note.exists() or json.loads(note.read_text()) != read_now:
-        raise DataError(
-            f"{prepared} was prepared from other files, or they have changed since; "
-            "choose another --out, or remove it"
-        )
+    read_then = json.loads(note.read_text()) if note.exists() else {}
+    for path in read_now | read_then:
+        if read_now.get(path) != read_then.get(path):
+            raise DataError(
+                f"{path} is not what it was when {prepared} was prepared, by size or time; "
+                f"choose another --out, or give {prepared} in the place of {what} to keep it"
+            )
     typer.echo(f"thaw: the dataset is {prepared}, prepared before", err=True)
     return found
 

@@ -1,4 +1,4 @@
-"""By attributes: what MAIL wins in simulated worlds whose attributes say nothing, or everything."""
+"""By attributes: what a method wins where attributes say nothing of users, or everything."""
 
 import json
 from collections.abc import Sequence
@@ -35,15 +35,15 @@ class WorldPoint:
         impressions: new users' test rows.
         users: new users with test rows.
         base: the ranker alone.
-        mail: the method.
+        method: the method.
         ceiling: the ranker alone with new users' real behavior.
         best_from_attributes: the world's own `p_attributes`, over resampled users.
         best: the world's own `p_best`, over resampled users.
-        gap_closed: (mail - base) / (ceiling - base); NaN where there is no gap.
-        reached: (mail - base) / (p_attributes - base): of what attributes allow.
+        gap_closed: (method - base) / (ceiling - base); NaN where there is no gap.
+        reached: (method - base) / (p_attributes - base): of what attributes allow.
         r2: of virtual behavior, summed, against what was hidden, the mean over seeds.
         r2_ridge: the same of a ridge regression from one-hot attributes.
-        difference: mail - base.
+        difference: method - base.
         p_value: of no difference, over seeds and over users.
         direction: 1 or -1 where that is significant, else 0.
     """
@@ -52,7 +52,7 @@ class WorldPoint:
     impressions: int
     users: int
     base: Interval
-    mail: Interval
+    method: Interval
     ceiling: Interval
     best_from_attributes: Interval
     best: Interval
@@ -171,32 +171,32 @@ def _measured(share: float, found: Comparison, what: Method) -> WorldPoint:
     lines = {line.kind if line.kind == CEILING else line.name: line for line in found.lines}
     cells = {name: line.cell(TASK, "new") for name, line in lines.items()}
     auc = {name: cell.auc for name, cell in cells.items()}
-    base, method = what.ranker_name, what.name
-    test, told = auc[method].test, lines[method].foretold
+    base, own = what.ranker_name, what.name
+    test, told = auc[own].test, lines[own].foretold
     return WorldPoint(
         share=share,
         impressions=cells[base].measures[0].impressions,
         users=cells[base].measures[0].users,
         base=auc[base].interval,
-        mail=auc[method].interval,
+        method=auc[own].interval,
         ceiling=auc[CEILING].interval,
         best_from_attributes=auc["p_attributes"].interval,
         best=auc["p_best"].interval,
-        gap_closed=auc[method].gap_closed,
-        reached=_reached(auc[base], auc[method], auc["p_attributes"]),
+        gap_closed=auc[own].gap_closed,
+        reached=_reached(auc[base], auc[own], auc["p_attributes"]),
         r2=float(np.mean([each.pooled for each in told])) if told else np.nan,
         r2_ridge=float(np.mean([each.ridge_pooled for each in told])) if told else np.nan,
-        difference=auc[method].interval.mean - auc[base].interval.mean,
+        difference=auc[own].interval.mean - auc[base].interval.mean,
         p_value=test.p_value if test else np.nan,
-        direction=auc[method].direction,
+        direction=auc[own].direction,
     )
 
 
-def _reached(base: Figure, mail: Figure, best: Figure) -> Interval:
-    """MAIL's way as a share of what attributes allow, with its interval over seeds."""
+def _reached(base: Figure, method: Figure, best: Figure) -> Interval:
+    """The method's way as a share of what attributes allow, with its interval over seeds."""
     own, top = np.array(base.values), best.interval.mean
-    over_seeds = ratio_interval(np.array(mail.values) - own, top - own)
-    mean = gap_closed(base.interval.mean, mail.interval.mean, top)
+    over_seeds = ratio_interval(np.array(method.values) - own, top - own)
+    mean = gap_closed(base.interval.mean, method.interval.mean, top)
     return Interval(mean, over_seeds.low, over_seeds.high)
 
 

@@ -204,7 +204,7 @@ def _auc_part(found: ByAttributes) -> Part:
     points = found.points
     places = [f"{point.share:g}" for point in points]
     series = (
-        Series(found.method, "", tuple(point.mail for point in points)),
+        Series(found.method, "", tuple(point.method for point in points)),
         Series(found.base, "plain", tuple(point.base for point in points)),
         Series("attributes", "other", tuple(point.best_from_attributes for point in points)),
         Series("ceiling", "top", tuple(point.ceiling for point in points)),
@@ -227,8 +227,8 @@ def _world_row(point: WorldPoint) -> tuple[str, ...]:
         f"{point.share:g}",
         fixed(point.base.mean),
         half_width(point.base),
-        fixed(point.mail.mean),
-        half_width(point.mail),
+        fixed(point.method.mean),
+        half_width(point.method),
         *(fixed(v.mean) for v in (point.ceiling, point.best_from_attributes, point.best)),
         signed(point.difference),
         p_value(point.p_value),
