@@ -16,11 +16,50 @@ def named(name: str, other: Line) -> Line:
     return dataclasses.replace(other, name=name)
 
 
-def test_the_gap_comes_first() -> None:
-    first = verdict(comparison())[0]
+def answer(*lines: Line) -> str:
+    return verdict(comparison(*lines))[0]
+
+
+def test_the_answer_comes_first() -> None:
+    helps = "mail-base helps new users: AUC 0.7100 in the place of 0.7000."
+    assert answer() == f"{helps} No cost to old users is shown."
+    drop = (figure(0.69, 0.01, -0.01), figure(0.65, 0.6, -0.001))
+    assert answer(base(), mail(old=drop)) == f"{helps} It costs old users something."
+    unmoved = (figure(0.7, NAN, 0.0), figure(0.65, NAN, 0.0))
+    assert answer(base(), mail(old=unmoved)) == f"{helps} Old users are ranked as by base-dnn."
+    untested = (figure(0.7, NAN), figure(0.65, NAN))
+    assert answer(base(), mail(old=untested)) == f"{helps} What it costs old users can't be tested."
+
+
+def test_the_answer_is_of_the_metric_that_rose() -> None:
+    order = mail(figure(0.69, 0.01, -0.01), figure(0.66, 0.01))
+    said = "mail-base helps new users: GAUC 0.6600 in the place of 0.6500, with a worse AUC."
+    assert answer(base(), order).startswith(said)
+    level = mail(figure(0.71, 0.01), figure(0.66, 0.4))
+    assert "AUC 0.7100 in the place of 0.7000." in answer(base(), level)
+
+
+def test_the_answer_names_the_method_that_advice_names() -> None:
+    more = named("mail-more", mail(figure(0.716, 0.001, 0.016, gap=0.8)))
+    assert answer(base(), mail(), more, ceiling()).startswith(
+        "mail-more helps new users: AUC 0.7160"
+    )
+
+
+def test_where_nothing_is_significantly_better_the_answer_is_no() -> None:
+    none = mail(figure(0.71, 0.2, gap=0.5), figure(0.66, 0.2, gap=0.5))
+    assert answer(base(), none) == "No method is shown to help new users beside base-dnn."
+
+
+def test_a_ranker_without_rivals_is_answered_by_its_gap() -> None:
+    assert answer(base(), ceiling()).startswith("New users have a gap in AUC")
+
+
+def test_the_gap_comes_next() -> None:
+    gap = verdict(comparison())[1]
     lift = "real behavior would lift base-dnn from 0.7000 to 0.7200 (p = 0.001)"
-    assert first.startswith(f"New users have a gap in AUC: {lift}.")
-    assert "gap in GAUC" in first
+    assert gap.startswith(f"New users have a gap in AUC: {lift}.")
+    assert "gap in GAUC" in gap
 
 
 def test_a_significant_lift_is_told_with_its_share_of_the_gap() -> None:
@@ -79,7 +118,7 @@ def test_old_users_with_the_same_figures_are_said_to_be_ranked_as_before() -> No
 
 
 def test_without_a_ceiling_the_gap_is_not_known() -> None:
-    assert told(base(), mail(), rule="natural").startswith(
+    assert told(base(), rule="natural").startswith(
         "Whether new users have a gap is not known: rule 'natural' leaves no ceiling for base-dnn."
     )
 

@@ -7,7 +7,7 @@ from thaw.experiments.references import ATTRIBUTES_ONLY
 from thaw.methods import METHODS, Lookalikes
 from thaw.methods.method import DROPOUT
 from thaw.report.notes import is_significant
-from thaw.report.rows import METRICS, bases, ceiling_of, challengers, directions
+from thaw.report.rows import METRICS, bases, ceiling_of, directions, winner
 from thaw.report.verdict import ENOUGH_SEEDS
 
 BASE = "{base}"
@@ -31,10 +31,9 @@ def advice(comparison: Comparison) -> list[str]:
 
 def _next(comparison: Comparison, base: Line, task: str) -> str:
     """What to do about one base, which stands as BASE where others may stand beside it."""
-    rivals = [line for line in challengers(comparison) if line.base == base.name]
-    winners = [line for line in rivals if 1 in directions(line, task, "new")]
-    if winners:
-        return _take(min(winners, key=lambda line: _rank(line, task)), task)
+    best = winner(comparison, base, task)
+    if best is not None:
+        return _take(best, task)
     if len(comparison.seeds) < ENOUGH_SEEDS:
         return (
             f"Run {ENOUGH_SEEDS} seeds or more: with fewer only large differences show, and none "
@@ -82,12 +81,6 @@ def _take(line: Line, task: str) -> str:
             f"the old by {line.base}."
         )
     return f"Try {line.name} in the place of {line.base} on a share of real users."
-
-
-def _rank(line: Line, task: str) -> tuple[bool, bool, float]:
-    """Least for what costs new users nothing, then old ones nothing, then has the highest AUC."""
-    costs = [-1 in directions(line, task, segment) for segment in ("new", "old")]
-    return costs[0], costs[1], -line.cell(task, "new").auc.interval.mean
 
 
 def _untried(comparison: Comparison, base: Line) -> list[str]:

@@ -106,6 +106,24 @@ def challengers(comparison: Comparison) -> list[Line]:
     return [line for line in comparison.lines if line.kind == "method" and line.base is not None]
 
 
+def winner(comparison: Comparison, base: Line, task: str) -> Line | None:
+    """The method to take beside a base: significantly better for new users in AUC or in GAUC.
+
+    Of several, one that costs new users nothing, then old ones nothing, then of the highest AUC.
+    """
+    found = [
+        line
+        for line in challengers(comparison)
+        if line.base == base.name and 1 in directions(line, task, "new")
+    ]
+
+    def rank(line: Line) -> tuple[bool, bool, float]:
+        costs = [-1 in directions(line, task, segment) for segment in ("new", "old")]
+        return costs[0], costs[1], -line.cell(task, "new").auc.interval.mean
+
+    return min(found, key=rank, default=None)
+
+
 def rows(comparison: Comparison, task: str, segment: str) -> list[Row]:
     """The rows of one table: methods, then ceilings, then references, as compared."""
     methods = [line for line in comparison.lines if line.kind == "method"]

@@ -6,7 +6,7 @@ from thaw.experiments.comparison import Cell, Comparison, Figure, Line
 from thaw.experiments.references import ATTRIBUTES_ONLY
 from thaw.report.formats import fixed, p_phrase, percent, share, signed
 from thaw.report.notes import gap_note, is_significant
-from thaw.report.rows import METRICS, bases, ceiling_of, challengers, directions, figure
+from thaw.report.rows import METRICS, bases, ceiling_of, challengers, directions, figure, winner
 from thaw.resampling import Statistic
 
 LEVEL = "in the level between users (calibration), not in the order within a user."
@@ -22,7 +22,7 @@ ENOUGH_SEEDS = 5
 
 
 def verdict(comparison: Comparison) -> list[str]:
-    """Say whether new users have a gap, which method closes it, and what old users pay.
+    """Say what helps new users and costs old ones; then what it rests on, gap and methods.
 
     Returns:
         Sentences, task by task; with several tasks each begins with the task's name.
@@ -36,12 +36,45 @@ def verdict(comparison: Comparison) -> list[str]:
 
 def task_verdict(comparison: Comparison, task: str) -> list[str]:
     """The sentences of one task."""
-    told = [_gap(comparison, base, task) for base in bases(comparison)]
+    told = [_answers(comparison, task)]
+    told += [_gap(comparison, base, task) for base in bases(comparison)]
     told.append(_reachable(comparison, task))
     told += [_closest(comparison, base, task) for base in bases(comparison)]
     told += _new_users(challengers(comparison), task)
     told += _old_users(challengers(comparison), task)
     return [sentence for sentence in told if sentence]
+
+
+def _answers(comparison: Comparison, task: str) -> str:
+    """Does it help new users, and does it cost old ones? In short, for each base with rivals."""
+    compared = {line.base for line in challengers(comparison)}
+    asked = [base for base in bases(comparison) if base.name in compared]
+    return " ".join(_answer(comparison, base, task) for base in asked)
+
+
+def _answer(comparison: Comparison, base: Line, task: str) -> str:
+    best = winner(comparison, base, task)
+    if best is None:
+        return f"No method is shown to help new users beside {base.name}."
+    auc, gauc = directions(best, task, "new")
+    (metric, name), (_, other) = METRICS if auc > 0 else reversed(METRICS)
+    was, now = (
+        fixed(figure(line.cell(task, "new"), metric).interval.mean) for line in (base, best)
+    )
+    worse = f", with a worse {other}" if -1 in (auc, gauc) else ""
+    change = f"{name} {now} in the place of {was}{worse}"
+    return f"{best.name} helps new users: {change}. {_cost(best, task)}"
+
+
+def _cost(line: Line, task: str) -> str:
+    """What one method costs old users, in short."""
+    if -1 in directions(line, task, "old"):
+        return "It costs old users something."
+    if _is_unmoved(line, task):
+        return f"Old users are ranked as by {line.base}."
+    if any(_tested(line, task, "old")):
+        return "No cost to old users is shown."
+    return "What it costs old users can't be tested."
 
 
 def caveats(comparison: Comparison) -> list[str]:
