@@ -82,17 +82,20 @@ class UserToItem(nn.Module):
     ) -> Tensor | None:
         """Return how badly a user's state before the last event foretells that event, or None.
 
-        A softmax over it and a sample of the batch's events; None where no user has two events.
+        A softmax over it and a sample of the batch's other events, of which those of the same
+        fields and action don't count; None where no user has two events.
         """
         has_two = (mask.sum(1) > 1).nonzero().squeeze(1)
         if len(has_two) == 0:
             return None
         last, before = events[:, 0], mask & (torch.arange(mask.shape[1], device=mask.device) > 0)
         state = self.user(events, scores, before).index_select(0, has_two)
-        others = self.target(events.flatten(0, 1).index_select(0, _sample(mask, negatives)))
-        right = self.target(last.index_select(0, has_two))
-        logits = torch.cat([(state * right).sum(1, keepdim=True), state @ others.T], dim=1)
-        return F.cross_entropy(logits, torch.zeros_like(has_two))
+        last, others = last.index_select(0, has_two), events.flatten(0, 1)
+        others = others.index_select(0, _sample(mask, negatives))
+        is_same = last[:, :1] == others[:, 0]  # equal events are equal in every coordinate
+        right = (state * self.target(last)).sum(1, keepdim=True)
+        wrong = (state @ self.target(others).T).masked_fill(is_same, -torch.inf)
+        return F.cross_entropy(torch.cat([right, wrong], dim=1), torch.zeros_like(has_two))
 
 
 class DMR(nn.Module):
