@@ -21,7 +21,6 @@ from measuring import in_turns, peak_megabytes, show, write
 from torch import Tensor, nn
 from training import BATCH, METHODS, WARM_UP
 
-from thaw.data import Layout
 from thaw.loader import Loader, LoaderOptions
 from thaw.methods import MAIL, Method
 from thaw.model import build
@@ -181,7 +180,7 @@ def measure(
 ) -> dict[str, float]:
     """Seconds a step with one thing undone."""
     dataset = public_shape.make(BATCH * (steps + WARM_UP))
-    layout = Layout.build(dataset.schema, dataset.vocabularies, dataset.moments)
+    layout = dataset.layout
     with undone():
         model = build(method, layout, dim=32, max_events=100, tasks=1, seed=0).train()
     optimizers = Optimizers.of(model, 1e-3, 1e-3)
@@ -189,7 +188,7 @@ def measure(
     options = LoaderOptions(batch_size=BATCH, is_training=True, unknown_share=0.05)
     started = 0.0
     with repeatable(torch.device("cpu")), undone():
-        for number, batch in enumerate(Loader(dataset, layout, "train", options).epoch()):
+        for number, batch in enumerate(Loader(dataset, "train", options).epoch()):
             if number == WARM_UP:
                 started = time.perf_counter()
             train_step(model, batch, optimizers, step=number, seed=0)

@@ -16,7 +16,7 @@ import public_shape
 import torch
 from measuring import in_turns, peak_megabytes, show, write
 
-from thaw.data import Dataset, Layout
+from thaw.data import Dataset
 from thaw.loader import Loader, LoaderOptions
 from thaw.methods import Method
 from thaw.model import build
@@ -58,10 +58,9 @@ def main() -> None:
 def measure(what: str, batches: int) -> dict[str, float]:
     """Seconds a batch of the loader alone, or of steps with it or with batches that lie ready."""
     dataset = public_shape.make(BATCH * (batches + WARM_UP))
-    layout = Layout.build(dataset.schema, dataset.vocabularies, dataset.moments)
     options = LoaderOptions(batch_size=BATCH, is_training=True, unknown_share=0.05)
-    loader = Loader(dataset, layout, "train", options)
-    found = _alone(loader) if what == "alone" else _steps(dataset, layout, loader, what)
+    loader = Loader(dataset, "train", options)
+    found = _alone(loader) if what == "alone" else _steps(dataset, loader, what)
     return {"seconds": found / batches, "peak_mb": peak_megabytes()}
 
 
@@ -73,8 +72,10 @@ def _alone(loader: Loader) -> float:
     return time.perf_counter() - started
 
 
-def _steps(dataset: Dataset, layout: Layout, loader: Loader, what: str) -> float:
-    model = build(Method("BaseDNN"), layout, dim=32, max_events=100, tasks=1, seed=0).train()
+def _steps(dataset: Dataset, loader: Loader, what: str) -> float:
+    model = build(
+        Method("BaseDNN"), dataset.layout, dim=32, max_events=100, tasks=1, seed=0
+    ).train()
     optimizers = Optimizers.of(model, 1e-3, 1e-3)
     batches = list(loader.epoch()) if what == "ready" else loader.epoch()
     started = 0.0

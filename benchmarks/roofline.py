@@ -19,7 +19,6 @@ from torch.utils.flop_counter import FlopCounterMode
 from training import BATCH, METHODS, WARM_UP
 
 from thaw.batch import Batch
-from thaw.data import Layout
 from thaw.loader import Loader, LoaderOptions
 from thaw.model import Model, build
 from thaw.optim import Optimizers
@@ -84,11 +83,11 @@ def _best(call: object) -> float:
 def measure(name: str, steps: int, limits: dict[str, float]) -> dict[str, float]:
     """A step's time, and the time that its products and its bytes need at least."""
     dataset = public_shape.make(BATCH * (steps + WARM_UP))
-    layout = Layout.build(dataset.schema, dataset.vocabularies, dataset.moments)
+    layout = dataset.layout
     model = build(METHODS[name], layout, dim=32, max_events=100, tasks=1, seed=0).train()
     optimizers = Optimizers.of(model, 1e-3, 1e-3)
     options = LoaderOptions(batch_size=BATCH, is_training=True, unknown_share=0.05)
-    batches = list(Loader(dataset, layout, "train", options).epoch())
+    batches = list(Loader(dataset, "train", options).epoch())
     with FlopCounterMode(display=False) as counted:
         train_step(model, batches[0], optimizers, step=0, seed=0)
     with repeatable(torch.device("cpu")):

@@ -16,7 +16,6 @@ import numpy as np
 import public_shape
 from measuring import in_turns, peak_megabytes, show, write
 
-from thaw.data import Layout
 from thaw.fitting import fit_tower
 from thaw.methods import MAIL, Lookalikes, Method
 from thaw.model import build
@@ -68,7 +67,7 @@ def measure(method: Method, users: int, candidates: int) -> dict[str, float]:
     dataset = public_shape.make(20_000)
     # A new user has no behavior in the log, as it would be in service.
     pointers = np.where(dataset.hidden, 0, np.diff(dataset.events.offsets))
-    layout = Layout.build(dataset.schema, dataset.vocabularies, dataset.moments)
+    layout = dataset.layout
     model = build(method, layout, dim=32, max_events=100, tasks=1, seed=0).eval()
     if method.after is not None:
         fit_tower(model, dataset, method.after, seed=0)

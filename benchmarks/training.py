@@ -19,7 +19,7 @@ import public_shape
 import torch
 from measuring import HERE, Command, in_turns, peak_megabytes, peers_python, show, write
 
-from thaw.data import Dataset, Layout
+from thaw.data import Dataset
 from thaw.loader import Loader, LoaderOptions
 from thaw.methods import MAIL, Method
 from thaw.model import build
@@ -82,13 +82,13 @@ def commands(names: list[str], steps: int) -> dict[str, Command]:
 def measure(method: Method, steps: int) -> dict[str, float]:
     """Seconds a step, the loader's work included, after some steps to warm up."""
     dataset = public_shape.make(BATCH * (steps + WARM_UP))
-    layout = Layout.build(dataset.schema, dataset.vocabularies, dataset.moments)
+    layout = dataset.layout
     model = build(method, layout, dim=32, max_events=100, tasks=1, seed=0).train()
     optimizers = Optimizers.of(model, 1e-3, 1e-3)
     options = LoaderOptions(batch_size=BATCH, is_training=True, unknown_share=0.05)
     started = 0.0
     with repeatable(torch.device("cpu")):
-        for number, batch in enumerate(Loader(dataset, layout, "train", options).epoch()):
+        for number, batch in enumerate(Loader(dataset, "train", options).epoch()):
             if number == WARM_UP:
                 started = time.perf_counter()
             train_step(model, batch, optimizers, step=number, seed=0)

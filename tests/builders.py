@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 import thaw
 from thaw.batch import Batch
-from thaw.data import Dataset, Impressions, Layout
+from thaw.data import Dataset, Impressions
 from thaw.loader import Loader, LoaderOptions
 from thaw.methods import MAIL, Method
 from thaw.model import Model, build
@@ -53,15 +53,11 @@ def mail(behavior_dropout: float = 0.0, **options: object) -> Method:
     return Method("mail", ranker=small_dnn, mail=tower, behavior_dropout=behavior_dropout)
 
 
-def layout_of(dataset: Dataset) -> Layout:
-    return Layout.build(dataset.schema, dataset.vocabularies, dataset.moments)
-
-
 def model_of(dataset: Dataset, what: Method, seed: int = 0) -> Model:
     tasks = len(dataset.schema.tasks)
     return build(
         what,
-        layout_of(dataset),
+        dataset.layout,
         dim=TRAINING.dim,
         max_events=TRAINING.max_events,
         tasks=tasks,
@@ -70,7 +66,7 @@ def model_of(dataset: Dataset, what: Method, seed: int = 0) -> Model:
 
 
 def loader_of(dataset: Dataset, split: str = "train", **options: object) -> Loader:
-    return Loader(dataset, layout_of(dataset), split, LoaderOptions(max_events=5, **options))
+    return Loader(dataset, split, LoaderOptions(max_events=5, **options))
 
 
 def batch_of(dataset: Dataset, kind: str = "all", size: int = 48) -> Batch:

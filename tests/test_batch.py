@@ -9,7 +9,7 @@ import torch
 from conftest import Tables
 from reference import behavior, decode, hidden_users, in_order, last_split
 from thaw.batch import Batch, Fields
-from thaw.data import Dataset, Layout
+from thaw.data import Dataset
 from thaw.loader import Loader, LoaderOptions
 
 Meaning = tuple[str, str | None]
@@ -19,7 +19,7 @@ class Reader:
     """Reads a batch back: what each of its numbers means."""
 
     def __init__(self, dataset: Dataset) -> None:
-        self.layout = Layout.build(dataset.schema, dataset.vocabularies, dataset.moments)
+        self.layout = dataset.layout
         self.meanings: list[Meaning] = [
             (name, decode(dataset, name, code))
             for name in dataset.vocabularies.values
@@ -56,8 +56,7 @@ class Read(NamedTuple):
 
 def read(dataset: Dataset, tables: Tables, split: str = "test", **options: object) -> list[Read]:
     """Each row of a split as some batch has it, with the raw row."""
-    layout = Reader(dataset).layout
-    batches = Loader(dataset, layout, split, LoaderOptions(batch_size=50, **options)).epoch()
+    batches = Loader(dataset, split, LoaderOptions(batch_size=50, **options)).epoch()
     rows = [(batch, row) for batch in batches for row in range(batch.size)]
     raw = in_order(last_split(tables["impressions"])[split])
     return [Read(*pair, own) for pair, own in zip(rows, raw, strict=True)]

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pytest
 
 from conftest import Tables
-from thaw.data import Dataset, Layout
+from thaw.data import Dataset
 from thaw.errors import DataError
 from thaw.tables.vocabularies import FIRST, MISSING, UNKNOWN
 
@@ -63,7 +63,7 @@ def test_new_is_who_shows_no_behavior(dataset: Dataset) -> None:
 
 
 def test_the_layout_gives_every_field_its_own_rows(dataset: Dataset) -> None:
-    layout = Layout.build(dataset.schema, dataset.vocabularies, dataset.moments)
+    layout = dataset.layout
     assert layout.rows == sum(layout.sizes)
     assert layout.attributes.names == ("user_id", "city", "age")
     assert layout.target.names == ("item_id", "category", "price")

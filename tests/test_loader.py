@@ -12,15 +12,14 @@ import torch
 import thaw
 from conftest import Tables, make_schema, make_tables
 from thaw.batch import Batch, Fields
-from thaw.data import Dataset, Layout
+from thaw.data import Dataset
 from thaw.loader import Loader, LoaderOptions
 from thaw.tables.vocabularies import FIRST, MISSING, UNKNOWN
 
 
 def loader(dataset: Dataset, split: str = "train", **options: object) -> Loader:
-    layout = Layout.build(dataset.schema, dataset.vocabularies, dataset.moments)
     options = {"batch_size": 64, "is_training": split == "train", **options}
-    return Loader(dataset, layout, split, LoaderOptions(**options))
+    return Loader(dataset, split, LoaderOptions(**options))
 
 
 def same(one: Batch, other: Batch) -> bool:
@@ -124,7 +123,7 @@ def test_a_share_of_ids_is_replaced_in_training_only(dataset: Dataset) -> None:
         touched = torch.cat([batch.rows[batch.context.index[:, 0]] for batch in batches])
         return float((touched == hour + code).float().mean())
 
-    layout = Layout.build(dataset.schema, dataset.vocabularies, dataset.moments)
+    layout = dataset.layout
     hour = int(layout.context.starts[0])
 
     for code in (MISSING, UNKNOWN):
@@ -134,14 +133,14 @@ def test_a_share_of_ids_is_replaced_in_training_only(dataset: Dataset) -> None:
 
 
 def test_an_actions_id_is_replaced_too(dataset: Dataset) -> None:
-    layout = Layout.build(dataset.schema, dataset.vocabularies, dataset.moments)
+    layout = dataset.layout
     batches = list(loader(dataset, unknown_share=0.3).epoch())
     touched = torch.cat([batch.rows[batch.actions[:, 0]] for batch in batches])
     assert (touched == int(layout.action.starts[0]) + UNKNOWN).any()
 
 
 def test_missing_values_stay_missing(dataset: Dataset) -> None:
-    layout = Layout.build(dataset.schema, dataset.vocabularies, dataset.moments)
+    layout = dataset.layout
     start = int(layout.context.starts[1])
     batches = list(loader(dataset, unknown_share=0.999).epoch())
     places = torch.cat([batch.rows[batch.context.index[:, 1]] for batch in batches]) - start
@@ -179,7 +178,7 @@ def ids(batches: list[Batch], *, is_new: bool) -> set[int]:
 
 
 def test_strict_new_users_have_an_unknown_id(strict: Dataset) -> None:
-    layout = Layout.build(strict.schema, strict.vocabularies, strict.moments)
+    layout = strict.layout
     unknown = int(layout.attributes.starts[0]) + UNKNOWN
     test = list(loader(strict, "test").epoch())
     assert unknown in ids(test, is_new=True)
@@ -193,7 +192,7 @@ def test_strict_new_users_have_an_unknown_id(strict: Dataset) -> None:
 
 
 def test_under_the_paper_rule_new_users_keep_their_id(dataset: Dataset) -> None:
-    layout = Layout.build(dataset.schema, dataset.vocabularies, dataset.moments)
+    layout = dataset.layout
     unknown = int(layout.attributes.starts[0]) + UNKNOWN
     batches = list(loader(dataset, "test").epoch())
     assert unknown not in ids(batches, is_new=True) | ids(batches, is_new=False)

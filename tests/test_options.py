@@ -10,6 +10,7 @@ from thaw.options import Training
         ("dim", 0, "must be 1 or more"),
         ("batch_size", 3, "must be 4 or more"),
         ("seed", -1, "must be 0 or more"),
+        ("seed", 1 << 32, "must be below 2"),
         ("unknown_share", 1.0, r"must be in \[0, 1\)"),
         ("learning_rate", 0.0, "must be above 0"),
         ("learning_rate", float("nan"), "must be above 0"),

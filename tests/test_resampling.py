@@ -98,6 +98,13 @@ class TestInterval:
         result = interval([], [], [])
         assert all(map(math.isnan, (result.mean, result.low, result.high)))
 
+    def test_draws_fewer_resamples_of_many_impressions(self):
+        labels, scores, users = random_rows()
+        many = [np.tile(each, 400_000 // len(labels)) for each in (labels, scores, users)]
+        assert len(resample_users(labels, scores, users).replicates) == 2000
+        assert len(resample_users(*many, "gauc").replicates) == 400_000_000 // len(many[0])
+        assert len(resample_users(labels, scores, users, replicates=7).replicates) == 7
+
     def test_refuses_what_it_cannot_do(self):
         rows = random_rows()
         with pytest.raises(ValueError, match=r"`replicates` \(=39\) must be at least 40 for a"):
@@ -114,7 +121,7 @@ class TestAgainst:
         labels, scores, users = random_rows()
         result = against(labels, scores, scores + 0.3 * labels, users, statistic)
         assert 0 < result.low < result.difference < result.high
-        assert result.p_value == pytest.approx(2 / 201)
+        assert result.p_value == pytest.approx(2 / 2001)
         assert result.n == 60
 
     def test_sees_none_in_noise(self):

@@ -131,6 +131,31 @@ def test_resuming_another_run_is_refused(dataset, finished):
         thaw.train(dataset, PLAIN, replace(TRAINING, seed=3), out=finished[0], resume=True)
 
 
+def test_a_finished_run_stays_what_it_was(dataset, finished, tmp_path):
+    folder = shutil.copytree(finished[0], tmp_path / "run")
+    written = json.loads((folder / "run.json").read_text())
+    written["versions"]["torch"] = "of then"
+    (folder / "run.json").write_text(json.dumps(written))
+    thaw.train(dataset, mail(), TRAINING, out=folder, resume=True)
+    assert json.loads((folder / "run.json").read_text()) == written
+
+
+@pytest.mark.parametrize("limit", ["max_epochs", "patience"])
+def test_a_run_that_outlasted_the_limits_is_another(dataset, tmp_path, limit):
+    long = replace(TRAINING, max_epochs=4, patience=4)
+    thaw.train(dataset, PLAIN, long, out=tmp_path / "run")
+    state = State(**checkpoint.read_facts(tmp_path / "run", "checkpoint"))
+    worst = [facts | {"validation_auc": -k} for k, facts in enumerate(state.epochs)]
+    tensors, facts = checkpoint.read(tmp_path / "run", "checkpoint")
+    facts |= {"epochs": worst, "best_epoch": 0}
+    checkpoint.write(tmp_path / "run", "checkpoint", tensors, facts)
+    with pytest.raises(
+        TrainingError, match=rf"holds a run of 4 epochs, longer than with .*{limit}=2"
+    ):
+        thaw.train(dataset, PLAIN, replace(long, **{limit: 2}), out=tmp_path / "run", resume=True)
+    thaw.train(dataset, PLAIN, long, out=tmp_path / "run", resume=True)
+
+
 def test_a_run_from_before_schemas_could_say_more_is_resumed(dataset, finished, tmp_path):
     shutil.copytree(finished[0], tmp_path / "run")
     path = tmp_path / "run" / "run.json"
@@ -182,6 +207,22 @@ def test_nan_never_comes_into_a_checkpoint(dataset, tmp_path):
     tensors, facts = checkpoint.read(tmp_path / "run", "checkpoint")
     assert facts["batch"] == 4
     assert all(value.isfinite().all() for value in tensors.values())
+
+
+def test_weights_that_are_no_numbers_never_come_into_a_checkpoint(dataset, tmp_path):
+    """The loss of a step is that of the weights before it."""
+    options = replace(TRAINING, checkpoint_seconds=0.0, learning_rate=1e38)
+    with pytest.raises(TrainingError, match=r"some weight is no number\. Lower the learning rate"):
+        thaw.train(dataset, PLAIN, options, out=tmp_path / "run")
+    assert checkpoint.read(tmp_path / "run", "checkpoint") is None
+
+
+def test_probabilities_that_are_no_numbers_stop_it(dataset, tmp_path):
+    what = replace(
+        PLAIN, ranker=broken_after(-(-len(dataset.splits["train"]) // TRAINING.batch_size))
+    )
+    with pytest.raises(TrainingError, match="some probability in validation is no number"):
+        thaw.train(dataset, what, TRAINING, out=tmp_path / "run")
 
 
 def test_exploding_losses_stop_it(dataset, tmp_path):

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from thaw.data import Dataset, Layout
+from thaw.data import Dataset
 from thaw.loader import Loader, LoaderOptions
 from thaw.model import Model, is_apart
 from thaw.nn.zero_shot import ZeroShotTower
@@ -28,8 +28,7 @@ def calibrate(model: Model, dataset: Dataset) -> float:
     if len(apart) >= 2:
         tower.strength.fill_(1)
         tower.shift.zero_()
-        layout = Layout.build(dataset.schema, dataset.vocabularies, dataset.moments)
-        loader = Loader(dataset, layout, "train", LoaderOptions(max_events=model.max_events))
+        loader = Loader(dataset, "train", LoaderOptions(max_events=model.max_events))
         virtual = torch.cat([*padded_behavior(model, loader, apart, is_new=True)])
         seen = padded_behavior(model, loader, apart, is_new=False)
         real = torch.cat([part.sum(1) for part in seen])

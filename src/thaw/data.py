@@ -210,6 +210,11 @@ class Dataset:
         """A text that changes with any of the dataset's files."""
         return json.dumps(self.manifest["files"], sort_keys=True)
 
+    @cached_property
+    def layout(self) -> "Layout":
+        """Where its fields' embeddings lie."""
+        return Layout.build(self.schema, self.vocabularies, self.moments)
+
     def verify(self) -> None:
         """Read all files and compare them with their checksums.
 

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from thaw import checkpoint
-from thaw.data import Dataset, Layout
+from thaw.data import Dataset
 from thaw.loader import Loader, LoaderOptions
 from thaw.methods import After, Lookalikes, MetaEmb, Method
 from thaw.model import Model, build_for
@@ -29,8 +29,7 @@ def fit_after(dataset: Dataset, what: Method, options: Training, folder: Path) -
     tensors, facts = found
     if any(name.startswith("tower.") for name in tensors):
         return
-    layout = Layout.build(dataset.schema, dataset.vocabularies, dataset.moments)
-    model = build_for(what, dataset, layout, options)
+    model = build_for(what, dataset, options)
     model.load_state_dict(tensors, strict=False)  # there is no tower in it yet
     fit_tower(model, dataset, what.after, options.seed)
     checkpoint.write(folder, "model", model.state_dict(), facts)
@@ -39,8 +38,7 @@ def fit_after(dataset: Dataset, what: Method, options: Training, folder: Path) -
 def fit_tower(model: Model, dataset: Dataset, how: After, seed: int) -> None:
     """Fit a model's tower to old users as training showed them last; its ranker is trained."""
     model.eval()
-    layout = Layout.build(dataset.schema, dataset.vocabularies, dataset.moments)
-    loader = Loader(dataset, layout, "train", LoaderOptions(max_events=model.max_events))
+    loader = Loader(dataset, "train", LoaderOptions(max_events=model.max_events))
     if isinstance(how, MetaEmb):
         _learn_ids(model, loader, how, seed)
     elif isinstance(how, Lookalikes):

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from thaw.batch import Assembler, Batch, Rows
-from thaw.data import Dataset, Layout
+from thaw.data import Dataset
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,7 @@ class LoaderOptions:
         batch_size: rows a batch; the last ones are evened out, so that no batch is tiny.
         max_events: n_v, how many of a user's last events are seen.
         is_training: shuffle, replace a share of ids, and hide a share of behavior.
-        unknown_share: the share of ids that become 'unknown'.
+        unknown_share: the share of ids that become 'unknown' or 'missing'.
         hides_behavior: whether the rule for new users is applied; not so for the ceiling.
         shown_events: everyone is shown as if they had come with their last so many events alone,
             with none as a new user, and under the strict rule with an unknown id, whose training
@@ -46,16 +46,14 @@ class Loader:
     reading can start at any of them and gives the same batches as reading from the start.
     """
 
-    def __init__(
-        self, dataset: Dataset, layout: Layout, split: str, options: LoaderOptions
-    ) -> None:
+    def __init__(self, dataset: Dataset, split: str, options: LoaderOptions) -> None:
         self.dataset, self.split, self.options = dataset, split, options
         self.impressions = dataset.splits[split]
         share = options.unknown_share if options.is_training else 0.0
         shown = options.shown_events
         self.assembler = Assembler(
             dataset,
-            layout,
+            dataset.layout,
             max_events=options.max_events if shown is None else min(shown, options.max_events),
             unknown_share=share,
             knows_ids=shown is None,

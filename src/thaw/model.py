@@ -9,7 +9,8 @@ from torch import Tensor, nn
 
 from thaw.batch import Batch
 from thaw.data import Dataset, Layout
-from thaw.methods import Method
+from thaw.errors import MethodError
+from thaw.methods import Lookalikes, MetaEmb, Method
 from thaw.nn.embeddings import Embeddings
 from thaw.nn.fitted import Fitted
 from thaw.nn.id_generator import IdGenerator
@@ -143,11 +144,11 @@ def _evaluating(module: nn.Module) -> Iterator[None]:
         module.train(was_training)
 
 
-def build_for(method: Method, dataset: Dataset, layout: Layout, options: Training) -> Model:
+def build_for(method: Method, dataset: Dataset, options: Training) -> Model:
     """Build the model that a method trains on a dataset."""
     return build(
         method,
-        layout,
+        dataset.layout,
         dim=options.dim,
         max_events=options.max_events,
         tasks=len(dataset.schema.tasks),
@@ -161,13 +162,16 @@ def check_buildable(method: Method, dataset: Dataset, options: Training) -> None
     Raises:
         MethodError: when one of them can't be built for it.
     """
-    layout = Layout.build(dataset.schema, dataset.vocabularies, dataset.moments)
+    layout = dataset.layout
     tasks = len(dataset.schema.tasks)
     shape = _shape(layout, dim=options.dim, max_events=options.max_events, tasks=tasks)
     with torch.random.fork_rng(devices=[]):
         method.factory(shape)
-        if method.for_new_users is not None:
-            method.for_new_users.tower(shape)
+        tower = method.for_new_users.tower(shape) if method.for_new_users is not None else None
+    known = isinstance(tower, Fitted) or isinstance(method.after, MetaEmb | Lookalikes)
+    if method.after is not None and not known:
+        name = type(method.after).__name__
+        raise MethodError(f"{name}.tower gives {type(tower).__name__}, which is no thaw.nn.Fitted")
 
 
 def _shape(layout: Layout, *, dim: int, max_events: int, tasks: int) -> InputShape:

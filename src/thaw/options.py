@@ -74,6 +74,8 @@ class Training:
         for name, least in LEAST.items():
             if getattr(self, name) < least:
                 yield f"{name} (={getattr(self, name)}) must be {least} or more"
+        if self.seed >= 1 << 32:
+            yield f"seed (={self.seed}) must be below 2 ** 32"
         if not 0 <= self.unknown_share < 1:
             yield f"unknown_share (={self.unknown_share}) must be in [0, 1)"
         if self.device not in ("auto", "cpu") and not self.device.startswith("cuda"):

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
-from thaw.data import Dataset, Layout
+from thaw.data import Dataset
 from thaw.errors import TrainingError
 from thaw.loader import Loader, LoaderOptions
 from thaw.metrics import auc
@@ -65,14 +65,13 @@ def predict(
         shown_events: shows everyone as if they had come with their last so many events alone.
         batch_size: rows at a time.
     """
-    layout = Layout.build(dataset.schema, dataset.vocabularies, dataset.moments)
     options = LoaderOptions(
         batch_size=batch_size,
         max_events=model.max_events,
         hides_behavior=hides_behavior,
         shown_events=shown_events,
     )
-    loader = Loader(dataset, layout, split, options)
+    loader = Loader(dataset, split, options)
     device = model.embeddings.table.device
     model.eval()
     with torch.inference_mode():

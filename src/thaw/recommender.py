@@ -123,6 +123,8 @@ class Recommender:
             tasks=len(schema.tasks),
             seed=0,
         )
+        if facts["method"]["after"] and not any(name.startswith("tower.") for name in tensors):
+            raise TrainingError(f"{folder}: its ranker is still in training; resume the run")
         try:
             model.load_state_dict(tensors)
         except RuntimeError as error:
@@ -169,7 +171,8 @@ class Recommender:
 
         Returns:
             A table with U x I rows, user by user: 'user', 'item', a probability for each task by
-            its name, and 'behavior': 'real', 'virtual' or 'none'.
+            its name, and 'behavior': 'real', 'none', or 'virtual' where a tower makes it or old
+            users' stands in.
 
         Raises:
             DataError: when a table lacks its key column, or events lack one of theirs.

@@ -70,6 +70,15 @@ class State:
         has_stalled = self.epoch - 1 - self.best_epoch >= options.patience
         return has_stalled or self.epoch >= options.max_epochs
 
+    def outlasts(self, options: Training) -> bool:
+        """Whether it went on where a run of these options would have ended."""
+        then = State()
+        for facts in self.epochs:
+            if then.has_ended(options):
+                return True
+            then.finish_epoch(facts)
+        return self.batch > 0 and then.has_ended(options)
+
 
 def save(folder: Path, model: Model, optimizers: Optimizers, state: State) -> None:
     """Write a checkpoint."""
@@ -222,18 +231,23 @@ def describe(
     dataset: Dataset, method: Method, options: Training, hides_behavior: bool
 ) -> dict[str, Any]:
     """What a run is, as it is written beside its checkpoints."""
-    facts = dataclasses.asdict(dataclasses.replace(method, ranker="base-dnn", after=None))
-    after = method.after and {"name": type(method.after).__name__, **vars(method.after)}
     return {
         "dataset": str(dataset.path.resolve()),
         "fingerprint": dataset.fingerprint,
         "schema": dataset.schema.model_dump(mode="json"),
         "dense": dataset.manifest["dense"],
-        "method": facts | {"ranker": method.ranker_name, "after": after},
+        "method": method_facts(method),
         "training": dataclasses.asdict(options),
         "hides_behavior": hides_behavior,
         "versions": versions(),
     }  # fmt: skip
+
+
+def method_facts(method: Method) -> dict[str, Any]:
+    """A method's options as plain values."""
+    facts = dataclasses.asdict(dataclasses.replace(method, ranker="base-dnn", after=None))
+    after = method.after and {"name": type(method.after).__name__, **vars(method.after)}
+    return facts | {"ranker": method.ranker_name, "after": after}
 
 
 def versions() -> dict[str, str]:
@@ -270,6 +284,15 @@ def start(folder: Path, facts: dict[str, Any], vocabularies: Path, *, resume: bo
         if differing:
             message = f"{folder} holds another run: {', '.join(differing)} differ"
             raise TrainingError(f"{message}; choose another folder")
+        options = Training(**facts["training"])
+        known = checkpoint.read_facts(folder, "checkpoint")
+        state = State(**known) if known is not None else State()
+        if state.outlasts(options):
+            limits = f"max_epochs={options.max_epochs}, patience={options.patience}"
+            message = f"{folder} holds a run of {state.epoch} epochs, longer than with {limits}"
+            raise TrainingError(f"{message}; choose another folder")
+        if state.has_ended(options):
+            return  # nothing is trained, and what it was stands
     else:
         # A finished run's vocabularies stay as they are: a model may have them mapped.
         shutil.copytree(vocabularies, folder / "vocabularies", dirs_exist_ok=True)

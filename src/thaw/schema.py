@@ -62,8 +62,9 @@ class Field(Declaration):
     min_count: int = Described(
         1,
         ge=1,
-        description="Values with fewer training rows than this are treated as unknown; of users' "
-        "attributes, those of fewer training users. With 'shares', the owner's count decides.",
+        description="Values that fewer training rows show are treated as unknown; of users' "
+        "attributes, those of fewer training users. With 'shares', the owner's decides, and the "
+        "rows of all that share it count together.",
     )
 
 
@@ -160,7 +161,9 @@ class Items(Table):
     key: str = Described(min_length=1, description="The column with the item's id.")
     features: Fields = Described((), description="The features of the target item.")
     id_min_count: int = Described(
-        1, ge=1, description="Items with fewer training rows than this have an unknown id."
+        1,
+        ge=1,
+        description="Items that fewer training rows and visible events show have an unknown id.",
     )
 
     @property

@@ -17,7 +17,7 @@ from torch.nn import functional as F
 from thaw import checkpoint, run
 from thaw.batch import Batch
 from thaw.calibration import calibrate
-from thaw.data import Dataset, Layout
+from thaw.data import Dataset
 from thaw.errors import TrainingError
 from thaw.fitting import fit_after
 from thaw.loader import Loader, LoaderOptions
@@ -157,14 +157,13 @@ class Trainer:
     ) -> None:
         self.dataset, self.method, self.options, self.folder = dataset, method, options, folder
         self.device = device_of(options.device)
-        layout = Layout.build(dataset.schema, dataset.vocabularies, dataset.moments)
-        self.model = build_for(method, dataset, layout, options).to(self.device)
+        self.model = build_for(method, dataset, options).to(self.device)
         ratio = method.mail.learning_rate_ratio if method.mail else 1.0
         self.optimizers = Optimizers.of(
             self.model, options.learning_rate, ratio * options.learning_rate
         )
         self.hides_behavior = hides_behavior
-        self.loader = Loader(dataset, layout, "train", LoaderOptions(
+        self.loader = Loader(dataset, "train", LoaderOptions(
             batch_size=options.batch_size,
             max_events=options.max_events,
             is_training=True,
@@ -228,8 +227,11 @@ class Trainer:
         state = self.state
         losses = np.stack(state.losses[-len(self.loader) :]).mean(0)
         epoch = state.epoch
+        self._check_weights()
         fitted = {"strength": calibrate(self.model, self.dataset)} if self.model.calibrated else {}
         found = predict(self.model, self.dataset, "validation", hides_behavior=self.hides_behavior)
+        if not np.isfinite(found.probabilities).all():
+            raise self._unsound("some probability in validation is no number")
         value = mean_auc(found.labels, found.probabilities)
         facts = {
             "validation_auc": value,
@@ -269,8 +271,20 @@ class Trainer:
             f"Models and checkpoints in {self.folder} are from before"
         )
 
+    def _check_weights(self) -> None:
+        """Stop at weights that are no numbers, which a last step may leave behind sound losses."""
+        if not all(bool(each.isfinite().all()) for each in self.model.parameters()):
+            raise self._unsound("some weight is no number")
+
+    def _unsound(self, what: str) -> TrainingError:
+        return TrainingError(
+            f"epoch {self.state.epoch}: {what}. Lower the learning rate. Models and checkpoints in "
+            f"{self.folder} are from before"
+        )
+
     def save(self) -> None:
         """Write a checkpoint."""
+        self._check_weights()
         run.save(self.folder, self.model, self.optimizers, self.state)
 
 

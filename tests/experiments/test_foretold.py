@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 import torch
 
-import thaw
 from builders import TRAINING, mail
 from thaw.experiments.foretold import _attributes, foretold, r2, ridge
 from thaw.methods import Method
@@ -15,8 +14,7 @@ from thaw.model import build_for
 
 
 def built(dataset, method):
-    layout = thaw.data.Layout.build(dataset.schema, dataset.vocabularies, dataset.moments)
-    return build_for(method, dataset, layout, TRAINING)
+    return build_for(method, dataset, TRAINING)
 
 
 def test_r2_is_one_for_the_truth_and_zero_for_its_mean():
@@ -65,7 +63,7 @@ def held_out(dataset):
 def nothing_against_mean(model, dataset):
     """R² of nothing at all, from the events themselves."""
     test, dim = dataset.splits["test"], TRAINING.dim
-    layout = thaw.data.Layout.build(dataset.schema, dataset.vocabularies, dataset.moments)
+    layout = dataset.layout
     sums = {}
     for user, pointer in zip(test.user, test.pointer, strict=True):
         if dataset.hidden[user] and pointer > 0:

@@ -20,6 +20,7 @@ def test_there_is_a_row_for_each_seed_task_and_segment(written):
     found, rows = written
     keys = [(row["method"], row["seed"], row["task"], row["segment"]) for row in rows]
     assert len(set(keys)) == len(keys) == len(found.lines) * 2 * 2
+    assert {seed for name, seed, *_ in keys if name == "attributes-only"} == {0, 1}
     first = found.lines[1].cell("click", "old").measures[1]
     row = next(r for r in rows if (r["method"], r["seed"], r["segment"]) == ("mail", 1, "old"))
     assert (row["auc"], row["users"]) == (first.auc, first.users)

@@ -18,6 +18,7 @@ from thaw.metrics import log_loss
 from thaw.nn.fitted import Fitted, as_event
 from thaw.nn.inputs import InputShape
 from thaw.progress import Quiet
+from thaw.recommender import Recommender
 
 WAYS = [
     Mean(),
@@ -175,6 +176,36 @@ def test_without_old_users_there_is_nothing_to_fit(dataset, tmp_path):
     splits = {**dataset.splits, "train": replace(rows, pointer=np.zeros_like(rows.pointer))}
     with pytest.raises(TrainingError, match="so fitted has nothing to learn from"):
         thaw.train(replace(dataset, splits=splits), fitted(Mean()), TRAINING, out=tmp_path / "run")
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [(Nearest, "neighbours"), (Nearest, "users"), (LLAE, "rank"), (LLAE, "alternations"),
+     (MetaEmb, "users"), (MetaEmb, "rows")],
+)  # fmt: skip
+def test_none_of_what_a_fit_needs_is_refused(kind, name):
+    with pytest.raises(MethodError, match=rf"{kind.__name__}\.{name} \(=0\) must be 1 or more"):
+        kind(**{name: 0})
+
+
+def test_one_of_your_own_gives_a_tower_that_can_be_fitted(dataset, tmp_path):
+    @dataclass(frozen=True)
+    class Wrong:
+        def tower(self, shape):
+            return MetaEmb().tower(shape)
+
+    with pytest.raises(MethodError, match=r"Wrong\.tower gives IdGenerator, which is no thaw"):
+        thaw.train(dataset, fitted(Wrong()), TRAINING, out=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_run_whose_ranker_is_in_training_says_so(dataset, tmp_path):
+    thaw.train(dataset, fitted(Mean()), TRAINING, out=tmp_path)
+    tensors, facts = checkpoint.read(tmp_path, "model")
+    ranker = {name: value for name, value in tensors.items() if not name.startswith("tower.")}
+    checkpoint.write(tmp_path, "model", ranker, facts)
+    with pytest.raises(TrainingError, match="its ranker is still in training; resume the run"):
+        Recommender.load(tmp_path, dataset=dataset, ranker=small_dnn)
 
 
 def test_two_ways_to_make_behavior_are_one_too_many():

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import thaw
-from builders import PLAIN, batch_of, layout_of, loader_of, model_of
+from builders import PLAIN, batch_of, loader_of, model_of
 from conftest import make_schema, make_tables
 from thaw.nn.embeddings import Embeddings
 from thaw.schema import Events, Impressions
@@ -28,7 +28,7 @@ def vector(dataset, embeddings, vocabulary, text):
 
 
 def test_every_vocabulary_has_xaviers_bounds(dataset, embeddings):
-    sizes, start = layout_of(dataset).sizes, 0
+    sizes, start = dataset.layout.sizes, 0
     for size in sizes:
         part = embeddings.table[start : start + size].abs().max().item()
         bound = math.sqrt(6 / (size + 4))
@@ -76,7 +76,7 @@ def test_attributes_are_ids_vectors_and_scaled_vectors(dataset, embeddings, tabl
     for row, shown in zip(rows, inputs.attributes.numpy(), strict=True):
         user = tables["users"][int(dataset.splits["train"].user[row])]
         age = 0.0 if user["age"] is None else (user["age"] - mean) / deviation
-        dense = embeddings.table[int(layout_of(dataset).attributes.dense_rows[0])].numpy()
+        dense = embeddings.table[int(dataset.layout.attributes.dense_rows[0])].numpy()
         np.testing.assert_allclose(
             shown[0], vector(dataset, embeddings, "users.user_id", user["user_id"])
         )

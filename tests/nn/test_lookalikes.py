@@ -68,8 +68,18 @@ def test_those_who_share_most_come_first_and_then_the_same_for_everyone(old):
     tower, new = fitted(old, count=4, alike_share=0.5), values_of(3, seed=4)
     for user, chosen in zip(users_of(new), tower.chosen(new), strict=True):
         found = [likeness(user, other) for other in users_of(tower)]
-        assert sorted(chosen[:2].tolist()) == sorted(sorted(range(6), key=lambda k: -found[k])[:2])
-        assert chosen[2:].tolist() == [0, 1]
+        alike = sorted(range(6), key=lambda k: -found[k])[:2]
+        assert chosen[:2].tolist() == alike
+        assert chosen[2:].tolist() == [k for k in range(6) if k not in alike][:2]
+
+
+def test_of_those_who_share_as_much_the_earlier_stands_in():
+    values, _ = values_of(3000, seed=2, kinds=1)
+    behavior = behavior_of([1] * 3000, [*range(3000)], dim=4)
+    same_values = Values(values, torch.ones(3000, 3))
+    tower = fitted((same_values, behavior), count=20, alike_share=0.5)
+    chosen = tower.chosen(Values(values[:1500], torch.ones(1500, 3)))
+    assert chosen.tolist() == [[*range(20)]] * 1500
 
 
 def test_it_keeps_each_users_own_values_and_behavior_in_a_drawn_order(old):
@@ -140,6 +150,8 @@ def test_the_only_old_user_foretells_nobody():
 def test_it_loads_as_large_as_it_was(old, ranker):
     tower, inputs, values = fitted(old), inputs_of([2, 0], [0, 1]), values_of(2, seed=5)
     loaded = Lookalikes(count=3).tower(SHAPE)
+    loaded.load_state_dict({}, strict=False)  # as before the fit
+    assert loaded.alike_share == 0
     loaded.load_state_dict(tower.state_dict())
     with torch.no_grad():
         found, expected = (each.answers(ranker, inputs, values) for each in (loaded, tower))

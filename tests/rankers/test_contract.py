@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from builders import SHAPE, TOWER, batch_of, copies, differing, inputs_of, layout_of, same
+from builders import SHAPE, TOWER, batch_of, copies, differing, inputs_of, same
 from thaw.errors import MethodError
 from thaw.methods import Method
 from thaw.model import build as build_model
@@ -94,7 +94,7 @@ def test_an_event_that_repeats_is_seen_as_often(ranker, tasks):
 def test_with_old_users_only_it_trains_under_mail_as_alone(dataset, ranker, tasks):
     batch = batch_of(dataset, "old")
     batch = replace(batch, labels=batch.labels.repeat(1, tasks))
-    layout, trained = layout_of(dataset), []
+    layout, trained = dataset.layout, []
     for tower in (None, TOWER):
         model = build_model(
             Method("one", ranker, tower), layout, dim=4, max_events=5, tasks=tasks, seed=0

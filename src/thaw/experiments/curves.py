@@ -95,7 +95,10 @@ def by_events(
     base = Method(what.ranker_name, what.ranker)
     every = options[0].max_events
     shown = [*(count for count in sorted({0, *counts}) if count < every), every]
-    runs = [list(trained(dataset, each, options, out, progress)) for each in (base, what)]
+    alone = base.name if what.behavior_dropout == 0 else None
+    runs = [
+        list(trained(dataset, each, options, out, progress, alone=alone)) for each in (base, what)
+    ]
     found = [[_asked(dataset, each, rows, count) for count in shown] for each in runs]
     tasks = tuple(task.name for task in dataset.schema.tasks)
     table = dataset.splits["test"]

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from thaw.batch import Batch
-from thaw.data import Dataset, Layout
+from thaw.data import Dataset
 from thaw.errors import MethodError
 from thaw.loader import Loader, LoaderOptions
 from thaw.methods import Method
@@ -97,11 +97,8 @@ def features(model: Model, dataset: Dataset, rows: np.ndarray) -> Features:
     """
     assert isinstance(model.tower, ZeroShotTower)
     assert not model.sees_all
-    layout = Layout.build(dataset.schema, dataset.vocabularies, dataset.moments)
     loaders = [
-        Loader(
-            dataset, layout, "test", LoaderOptions(max_events=model.max_events, hides_behavior=h)
-        )
+        Loader(dataset, "test", LoaderOptions(max_events=model.max_events, hides_behavior=h))
         for h in (True, False)
     ]
     model.eval()

@@ -1,4 +1,4 @@
-"""How well virtual behavior foretells the real: R² on users that no tower learned from."""
+"""How well virtual behavior foretells the real: R² on users whose behavior the rule hides."""
 
 from dataclasses import dataclass
 
@@ -8,7 +8,7 @@ from scipy import linalg, sparse
 from torch import Tensor
 
 from thaw.calibration import padded_behavior, some_rows
-from thaw.data import Dataset, Impressions, Layout
+from thaw.data import Dataset, Impressions
 from thaw.experiments.one_hot import one_hot
 from thaw.loader import Loader, LoaderOptions
 from thaw.model import Model
@@ -46,7 +46,6 @@ def foretold(model: Model, dataset: Dataset) -> Foretold | None:
     Returns:
         None where nothing makes behavior, or the rule hides none.
     """
-    layout = Layout.build(dataset.schema, dataset.vocabularies, dataset.moments)
     test, train = dataset.splits["test"], dataset.splits["train"]
     if model.tower is None or isinstance(model.tower, IdGenerator | LookalikeBehavior):
         return None
@@ -56,10 +55,10 @@ def foretold(model: Model, dataset: Dataset) -> Foretold | None:
     if len(held_out) < 2 or len(old) < 2:
         return None
     shown = LoaderOptions(hides_behavior=False, max_events=model.max_events)
-    testing = Loader(dataset, layout, "test", shown)
+    testing = Loader(dataset, "test", shown)
     virtual = _behavior(model, testing, held_out, is_virtual=True)
     real = _behavior(model, testing, held_out, is_virtual=False)
-    learned = _behavior(model, Loader(dataset, layout, "train", shown), old, is_virtual=False)
+    learned = _behavior(model, Loader(dataset, "train", shown), old, is_virtual=False)
     attributes = _attributes(dataset)
     by_ridge = ridge(attributes[train.user[old]], learned, attributes[test.user[held_out]])
     return Foretold(

@@ -40,7 +40,7 @@ def _rows(comparison: Comparison) -> Iterator[dict[str, Any]]:
     for line in comparison.lines:
         for cell in line.cells:
             for number in range(len(cell.measures)):
-                seed = comparison.seeds[number] if line.runs or number else None
+                seed = comparison.seeds[number] if line.runs or len(cell.measures) > 1 else None
                 yield common | {"seed": seed} | _row(line, cell, number)
 
 

@@ -10,6 +10,7 @@ from thaw.methods import Method
 from thaw.options import Training
 from thaw.progress import ProgressFactory
 from thaw.recommender import Recommender
+from thaw.run import adopt
 from thaw.training import train
 
 
@@ -35,14 +36,22 @@ def trained(
     options: tuple[Training, ...],
     out: Path,
     progress: ProgressFactory,
+    *,
+    alone: str | None = None,
 ) -> Iterator[Recommender]:
-    """Yield the model of each run; what has run is not run again."""
+    """Yield the model of each run; what has run is not run again.
+
+    What is fitted afterwards takes the ranker of the runs that `alone` names, where they are.
+    """
     for each in options:
+        folder = run_folder(out, what.name, each.seed)
+        if what.after is not None and alone is not None:
+            adopt(run_folder(out, alone, each.seed), folder)
         yield train(
             dataset,
             what,
             each,
-            out=run_folder(out, what.name, each.seed),
+            out=folder,
             resume=True,
             progress=progress(what.name, each.seed),
         )

@@ -16,10 +16,10 @@ from thaw.experiments.compare import compare
 from thaw.experiments.comparison import CEILING, Comparison, Figure
 from thaw.experiments.curves import check_makes_behavior
 from thaw.methods import Method
-from thaw.metrics import gap_closed
 from thaw.options import Training
 from thaw.preparation import prepare
 from thaw.progress import ProgressFactory
+from thaw.run import method_facts
 from thaw.statistics import Interval, ratio_interval
 
 SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)
@@ -127,7 +127,7 @@ def _point(
     settings = {
         "world": asdict(world),
         "training": asdict(training),
-        "method": what.name,
+        "method": method_facts(what),
         "seeds": seeds,
     }
     settings = json.loads(json.dumps(settings))
@@ -193,11 +193,9 @@ def _measured(share: float, found: Comparison, what: Method) -> WorldPoint:
 
 
 def _reached(base: Figure, method: Figure, best: Figure) -> Interval:
-    """The method's way as a share of what attributes allow, with its interval over seeds."""
-    own, top = np.array(base.values), best.interval.mean
-    over_seeds = ratio_interval(np.array(method.values) - own, top - own)
-    mean = gap_closed(base.interval.mean, method.interval.mean, top)
-    return Interval(mean, over_seeds.low, over_seeds.high)
+    """The method's way as a share of what attributes allow, over seeds."""
+    own = np.array(base.values)
+    return ratio_interval(np.array(method.values) - own, best.interval.mean - own)
 
 
 def _read(plain: dict[str, Any]) -> WorldPoint:

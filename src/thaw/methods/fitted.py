@@ -39,6 +39,9 @@ class Nearest:
     neighbours: int = 100
     users: int = 20_000
 
+    def __post_init__(self) -> None:
+        _check_counts(self, "neighbours", "users")
+
     def tower(self, shape: InputShape) -> NearestBehavior:
         """Build it for a shape.
 
@@ -73,6 +76,9 @@ class LLAE:
     corrupted: float = 0.1
     rank: int = 16
     alternations: int = 5
+
+    def __post_init__(self) -> None:
+        _check_counts(self, "rank", "alternations")
 
     def tower(self, shape: InputShape) -> LinearAutoencoder:
         """Build it for a shape.
@@ -113,6 +119,9 @@ class MetaEmb:
     users: int = 64
     rows: int = 10
 
+    def __post_init__(self) -> None:
+        _check_counts(self, "users", "rows")
+
     def tower(self, shape: InputShape) -> IdGenerator:
         """Build it for a shape.
 
@@ -147,9 +156,7 @@ class Lookalikes:
     users: int = 5_000
 
     def __post_init__(self) -> None:
-        for name in ("count", "users"):
-            if getattr(self, name) < 1:
-                raise MethodError(f"Lookalikes.{name} (={getattr(self, name)}) must be 1 or more")
+        _check_counts(self, "count", "users")
 
     def tower(self, shape: InputShape) -> LookalikeBehavior:
         """Build it for a shape.
@@ -161,6 +168,13 @@ class Lookalikes:
 
 
 AFTER = {each.__name__: each for each in (Mean, Nearest, LLAE, MetaEmb, Lookalikes)}
+
+
+def _check_counts(options: object, *names: str) -> None:
+    for name in names:
+        value = getattr(options, name)
+        if value < 1:
+            raise MethodError(f"{type(options).__name__}.{name} (={value}) must be 1 or more")
 
 
 def _without_id(shape: InputShape) -> int:

@@ -1,5 +1,6 @@
 """New users ranked as old users of like attributes are, by the real behavior of those."""
 
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -9,6 +10,9 @@ from torch import Tensor, nn
 from thaw.batch import Batch
 from thaw.nn.events import Vectors
 from thaw.nn.inputs import Behavior, Inputs
+
+BLOCK = 1_000
+"""So many users are compared with those that are known at a time."""
 
 
 class Values(NamedTuple):
@@ -29,6 +33,13 @@ class Values(NamedTuple):
         ids = batch.rows.index_select(0, index.flatten()).view_as(index)
         return cls(ids, torch.ones_like(ids, dtype=torch.float32) if scale is None else scale)
 
+    def blocks(self) -> Iterator["Values"]:
+        """Yield them in blocks of users."""
+        for ids, scale in zip(
+            torch.split(self.ids, BLOCK), torch.split(self.scale, BLOCK), strict=True
+        ):
+            yield Values(ids, scale)
+
 
 class LookalikeBehavior(nn.Module):
     """Old users whose behavior stands in for a new user's, one after the other.
@@ -37,7 +48,8 @@ class LookalikeBehavior(nn.Module):
     that such users have. A ranker is not linear in behavior: its answer to a mean behavior is not
     the mean of its answers, and training has shown it no such behavior. So it is asked about each.
 
-    Some who stand in share the most attributes; the others are drawn once, the same for everyone.
+    Some who stand in share the most attributes; the others are drawn once, the same for everyone
+    but for those who stand in already.
     The share of the former is how far the mean behavior of those who share the most foretells an
     old user's, by least squares: 0 where attributes foretell nothing.
 
@@ -69,9 +81,12 @@ class LookalikeBehavior(nn.Module):
         behavior = behavior.select_users(order)
         self.ids, self.scale = self._compared(values)
         self.events, self.offsets = behavior.values, behavior.offsets
-        likeness = self._likeness(values).fill_diagonal_(-torch.inf)
-        alike = likeness.topk(min(self.count, len(likeness) - 1)).indices
-        real = behavior.pool_users()
+        count, parts = min(self.count, len(order) - 1), []
+        for number, block in enumerate(values.blocks()):
+            likeness = self._likeness(block)
+            likeness[:, number * BLOCK :].fill_diagonal_(-torch.inf)  # nobody is his own
+            parts.append(likeness.topk(count).indices)
+        alike, real = torch.cat(parts), behavior.pool_users()
         if alike.shape[1] == 0:
             return
         foretold = real[alike].mean(1)
@@ -100,18 +115,26 @@ class LookalikeBehavior(nn.Module):
 
     def chosen(self, values: Values) -> Tensor:
         """Return which of the kept users stand in for new users with some values, [U, count]."""
-        likeness = self._likeness(values)
-        count = min(self.count, likeness.shape[1])
-        alike = likeness.topk(round(self.alike_share.item() * count)).indices
-        drawn = torch.arange(count - alike.shape[1], device=alike.device)
-        return torch.cat([alike, drawn.expand(len(alike), -1)], dim=1)
+        count = min(self.count, len(self.ids))
+        num_alike = round(self.alike_share.item() * count)
+        parts = []
+        for block in values.blocks():
+            likeness = self._likeness(block)
+            alike = likeness.topk(num_alike).indices
+            # Kept users lie in a drawn order: the first of the others are drawn.
+            others = self._earlier().repeat(len(likeness), 1).scatter_(1, alike, -torch.inf)
+            parts.append(torch.cat([alike, others.topk(count - num_alike).indices], dim=1))
+        return torch.cat(parts)
+
+    def _earlier(self) -> Tensor:
+        """[kept] float64, the greater the earlier, and less than any difference in likeness."""
+        places = torch.arange(len(self.ids), device=self.ids.device, dtype=torch.float64)
+        return -places / (1e6 * max(1, len(places)))
 
     def _likeness(self, values: Values) -> Tensor:
         """[U, kept], how many attributes users share; of dense ones less the farther they are."""
         ids, scale = self._compared(values)
-        # Of those who share as many the earlier is nearer, on every device.
-        places = torch.arange(len(self.ids), device=ids.device)
-        shared = (places / -(1e3 * max(1, len(places)))).expand(len(ids), -1)
+        shared = self._earlier().expand(len(ids), -1)  # of those who share as many the earlier
         for k in range(self.attributes):
             is_same = ids[:, k, None] == self.ids[:, k]
             shared = shared + is_same / (1 + (scale[:, k, None] - self.scale[:, k]).abs())
@@ -128,9 +151,9 @@ class LookalikeBehavior(nn.Module):
         return replace(new, behavior=behavior, num_old=len(users))
 
     def _load_from_state_dict(self, state: dict[str, Any], prefix: str, *rest: Any) -> None:
-        for name, buffer in self.named_buffers():  # as large as what they were fitted to
-            kept = state.get(prefix + name, buffer)
-            setattr(self, name, torch.empty_like(kept, device=buffer.device))
+        for name, buffer in self.named_buffers():
+            if (kept := state.get(prefix + name)) is not None:  # as large as what it was fitted to
+                setattr(self, name, torch.empty_like(kept, device=buffer.device))
         super()._load_from_state_dict(state, prefix, *rest)
 
 
