@@ -15,7 +15,7 @@ from thaw.report.grid import Grid
 from thaw.report.rows import METRICS, challengers, figure
 
 LIMITS_NOTE = (
-    f"reachable: (method - base) / ({ATTRIBUTES_ONLY} - base), where {ATTRIBUTES_ONLY} is "
+    f"reach: of what is reachable, (method - base) / ({ATTRIBUTES_ONLY} - base), where {ATTRIBUTES_ONLY} is "
     "significantly above the base: boosted trees that see no behavior, and virtual behavior knows "
     "no more than attributes do. R²: of virtual against real behavior of users whose behavior was "
     "hidden, 0 being their mean; of the sum that a ranker pools, and of single events, padding as "
@@ -58,7 +58,7 @@ def limits_table(comparison: Comparison, task: str) -> TextTable | None:
     found = [line for line in challengers(comparison) if has_reference or line.foretold]
     if not found:
         return None
-    columns = ("method", *(f"{name} {c}" for _, name in METRICS for c in ("gap", "reachable")))
+    columns = ("method", *(f"{name} {c}" for _, name in METRICS for c in ("gap", "reach")))
     return TextTable(
         f"{task}: what attributes can tell",
         Grid(
