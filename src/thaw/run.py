@@ -218,8 +218,7 @@ def is_run(folder: Path) -> bool:
 
 def has_ended(folder: Path) -> bool:
     """Whether a run's training is over, and not only interrupted."""
-    known = checkpoint.read_facts(folder, "checkpoint")
-    return known is not None and State(**known).has_ended(Training(**_options(folder)))
+    return _state(folder).has_ended(Training(**_options(folder)))
 
 
 def _options(folder: Path) -> dict[str, Any]:
@@ -280,18 +279,8 @@ def start(folder: Path, facts: dict[str, Any], vocabularies: Path, *, resume: bo
         if not resume:
             message = f"{folder} holds a run; resume it (--resume), or choose another folder"
             raise TrainingError(message)
-        differing = _differing(json.loads(path.read_text()), facts)
-        if differing:
-            message = f"{folder} holds another run: {', '.join(differing)} differ"
-            raise TrainingError(f"{message}; choose another folder")
-        options = Training(**facts["training"])
-        known = checkpoint.read_facts(folder, "checkpoint")
-        state = State(**known) if known is not None else State()
-        if state.outlasts(options):
-            limits = f"max_epochs={options.max_epochs}, patience={options.patience}"
-            message = f"{folder} holds a run of {state.epoch} epochs, longer than with {limits}"
-            raise TrainingError(f"{message}; choose another folder")
-        if state.has_ended(options):
+        _check_same(folder, json.loads(path.read_text()), facts)
+        if _state(folder).has_ended(Training(**facts["training"])):
             return  # nothing is trained, and what it was stands
     else:
         # A finished run's vocabularies stay as they are: a model may have them mapped.
@@ -299,6 +288,25 @@ def start(folder: Path, facts: dict[str, Any], vocabularies: Path, *, resume: bo
     aside = folder / ".run.json.partial"
     aside.write_text(json.dumps(facts, indent=1))
     aside.rename(path)
+
+
+def _check_same(folder: Path, before: dict[str, Any], now: dict[str, Any]) -> None:
+    """Refuse to go on with another run, or with limits that would have ended this one before."""
+    differing = _differing(before, now)
+    if differing:
+        message = f"{folder} holds another run: {', '.join(differing)} differ"
+        raise TrainingError(f"{message}; choose another folder")
+    state, options = _state(folder), Training(**now["training"])
+    if state.outlasts(options):
+        limits = f"max_epochs={options.max_epochs}, patience={options.patience}"
+        message = f"{folder} holds a run of {state.epoch} epochs, longer than with {limits}"
+        raise TrainingError(f"{message}; choose another folder")
+
+
+def _state(folder: Path) -> State:
+    """Where a run stands, but for its losses."""
+    known = checkpoint.read_facts(folder, "checkpoint")
+    return State(**known) if known is not None else State()
 
 
 def _differing(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
