@@ -15,11 +15,11 @@ from thaw.report.grid import Grid
 from thaw.report.rows import METRICS, challengers, figure
 
 LIMITS_NOTE = (
-    f"reach: of what is reachable, (method - base) / ({ATTRIBUTES_ONLY} - base), where {ATTRIBUTES_ONLY} is "
-    "significantly above the base: boosted trees that see no behavior, and virtual behavior knows "
-    "no more than attributes do. R²: of virtual against real behavior of users whose behavior was "
-    "hidden, 0 being their mean; of the sum that a ranker pools, and of single events, padding as "
-    "zeros. ridge: the same of a ridge regression from one-hot attributes."
+    f"reach: of what is reachable, (method - base) / ({ATTRIBUTES_ONLY} - base), where "
+    f"{ATTRIBUTES_ONLY} is significantly above the base: boosted trees that see no behavior, and "
+    "virtual behavior knows no more than attributes do. R²: of virtual against real behavior of "
+    "users whose behavior was hidden, 0 being their mean; of the sum that a ranker pools, and of "
+    "single events, padding as zeros. ridge: the same of ridge regression from one-hot attributes."
 )
 
 EPOCHS_NOTE = (
