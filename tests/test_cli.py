@@ -76,7 +76,7 @@ def test_train_resumes_only_when_asked(dataset: Dataset, run: Path) -> None:
 def test_training_that_was_cut_short_is_told(dataset: Dataset, tmp_path: Path) -> None:
     call = ["train", dataset.path, "--out", tmp_path / "run", "--method", "base-dnn", *SHORT]
     found = CliRunner().invoke(cli.app, [str(each) for each in call])
-    assert "1 epochs were not enough to stall; --resume --max-epochs goes on" in found.stderr
+    assert "validation had not stalled; go on with --resume --max-epochs 7" in found.stderr
 
 
 def test_train_writes_tensorboard_events(dataset: Dataset, tmp_path: Path) -> None:
@@ -156,6 +156,11 @@ def test_compare_refuses_a_dataset_of_files_that_changed_since(
     parquet.write_table(users.slice(0, 55), folder / "users.parquet")
     with pytest.raises(thaw.DataError, match=r"users\.parquet is not what it was.*choose another"):
         thaw_(*call)
+
+
+def test_compare_leaves_a_dataset_alone(dataset: Dataset) -> None:
+    with pytest.raises(thaw.DataError, match="holds a dataset; choose another folder"):
+        thaw_("compare", dataset.path, "--out", dataset.path, *SHORT)
 
 
 def test_compare_leaves_a_run_alone(dataset: Dataset, run: Path) -> None:

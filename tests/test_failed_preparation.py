@@ -45,8 +45,9 @@ def test_too_many_rejects_leave_no_dataset_but_the_rejects(
     ):
         thaw.prepare(schema, bad, out=tmp_path / "out")
     assert left_over(tmp_path) == ["out-rejects.parquet"]
-    dataset = thaw.prepare(schema, bad, out=tmp_path / "out", max_rejects=0.5)
     told = parquet.read_table(tmp_path / "out-rejects.parquet")
+    dataset = thaw.prepare(schema, bad, out=tmp_path / "out", max_rejects=0.5)
+    assert left_over(tmp_path) == ["out"]
     assert dataset.manifest["rejects"]["impressions"]["rejected"] == told.num_rows > 6
 
 

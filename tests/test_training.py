@@ -25,9 +25,10 @@ from builders import (
 )
 from thaw import checkpoint
 from thaw.data import Moments
-from thaw.errors import DataError, TrainingError
+from thaw.errors import DataError, MethodError, TrainingError
 from thaw.locks import alone
-from thaw.rankers import BaseDNN
+from thaw.methods import Method
+from thaw.rankers import BaseDNN, Output
 from thaw.run import State, facts_of
 
 
@@ -122,8 +123,46 @@ def test_a_finished_run_is_resumed_without_a_step(dataset, finished):
 
 
 def test_a_taken_folder_is_refused(dataset, finished):
-    with pytest.raises(TrainingError, match=r"holds a run; resume it \(--resume\)"):
+    with pytest.raises(TrainingError, match=r"holds this run; resume it \(--resume\)"):
         thaw.train(dataset, mail(), TRAINING, out=finished[0])
+    with pytest.raises(TrainingError, match="holds another run: method differ; choose another"):
+        thaw.train(dataset, PLAIN, TRAINING, out=finished[0])
+
+
+def test_a_folder_of_something_else_is_left_alone(dataset, tmp_path):
+    other = shutil.copytree(dataset.path, tmp_path / "dataset")
+    before = {path: path.stat().st_mtime_ns for path in other.rglob("*")}
+    with pytest.raises(TrainingError, match=r"dataset holds something else \(items\); choose"):
+        thaw.train(dataset, PLAIN, TRAINING, out=other)
+    assert {path: path.stat().st_mtime_ns for path in other.rglob("*")} == before
+    (tmp_path / "notes").mkdir()
+    (tmp_path / "notes/note.txt").write_text("mine")
+    with pytest.raises(TrainingError, match=r"holds something else \(note.txt\)"):
+        thaw.train(dataset, PLAIN, TRAINING, out=tmp_path / "notes")
+
+
+@pytest.mark.parametrize(
+    ("answer", "told"),
+    [
+        (lambda logits: Output(logits.squeeze(1)), r"logits \[\d+\]"),
+        (lambda logits: Output(logits.unsqueeze(1)), r"logits \[\d+, 1, 1\]"),
+        (lambda logits: logits, "Tensor"),
+    ],
+    ids=["one dimension", "three", "no Output"],
+)
+def test_a_ranker_that_breaks_the_contract_is_named(dataset, tmp_path, answer, told):
+    class Mine(BaseDNN):
+        def forward(self, inputs):
+            return answer(super().forward(inputs).logits)
+
+    message = rf"ranker Mine returned {told}; it must return an Output with logits \[\d+, 1\]"
+    with pytest.raises(MethodError, match=message):
+        thaw.train(dataset, Method("mine", Mine), TRAINING, out=tmp_path / "run")
+
+
+def test_a_ranker_that_is_built_already_is_refused():
+    with pytest.raises(MethodError, match="ranker: is a Linear; give what builds one"):
+        Method("built", torch.nn.Linear(2, 2))
 
 
 def test_resuming_another_run_is_refused(dataset, finished):

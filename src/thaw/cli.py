@@ -161,7 +161,8 @@ def train_command(
         )
     facts = facts_of(out)
     if facts.epochs == max_epochs < facts.best_epoch + 1 + patience:
-        told = f"{max_epochs} epochs were not enough to stall; --resume --max-epochs goes on"
+        more = max_epochs + 2 * patience
+        told = f"validation had not stalled; go on with --resume --max-epochs {more}"
         typer.echo(f"thaw: {told}", err=True)
     show_run(found, out, as_json=as_json)
 

@@ -53,9 +53,14 @@ DEFAULTS = Training()
 
 
 def comparison_folder(folder: Path) -> Path:
-    """The folder of a comparison, which must not be that of a run."""
-    if is_run(folder):
-        raise DataError(f"{folder} holds a run; choose another folder for the comparison (--out)")
+    """The folder of a comparison, which must not be that of a run or a dataset."""
+    for what, is_there in (
+        ("run", is_run(folder)),
+        ("dataset", (folder / "manifest.json").exists()),
+    ):
+        if is_there:
+            told = f"{folder} holds a {what}; choose another folder for the comparison (--out)"
+            raise DataError(told)
     return folder
 
 

@@ -73,6 +73,7 @@ def prepare(
         _write_arrays(con, schema, names, whole, folder / "times")
         _write_manifest(whole, schema, rejects)
         whole.rename(target)
+    _rejects_beside(target).unlink(missing_ok=True)  # of a preparation that stopped before
     return Dataset.open(target)
 
 
@@ -175,6 +176,11 @@ def _bytes(memory: str) -> int:
     return int(size)
 
 
+def _rejects_beside(target: Path) -> Path:
+    """Where rejects are left of a preparation that stopped for them."""
+    return target.with_name(f"{target.name}-rejects.parquet")
+
+
 def _tell_rejects(con: Any, target: Path, limit: float) -> dict[str, Any]:
     """Count rejects by table and reason; stop above the limit, with the rejects left to read."""
     read = {row["table"]: row["rows"] for row in con.table("read").to_pyarrow().to_pylist()}
@@ -190,7 +196,7 @@ def _tell_rejects(con: Any, target: Path, limit: float) -> dict[str, Any]:
         name: each for name, each in summary.items() if each["rejected"] > limit * each["read"]
     }
     if worst:
-        path = target.with_name(f"{target.name}-rejects.parquet")
+        path = _rejects_beside(target)
         parquet.write_table(_rejects(con), path)
         raise DataError("\n".join([
             *(f"{name}: {each['rejected']:,} of {each['read']:,} rows are rejects, "

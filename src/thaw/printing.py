@@ -76,6 +76,15 @@ def show_dataset(dataset: Dataset, *, as_json: bool) -> None:
     if not as_json:
         show_table("Impressions", splits)
         show_table("Rows read and rejected", tables)
+        if any(table["rejected"] for table in tables):
+            typer.echo(
+                f"note: the rejected rows, each with its reason: {dataset.path}/rejects.parquet"
+            )
+        if splits[0]["new_share"] == 1:
+            typer.echo(
+                "note: no training row has behavior before it, so nothing can be learned of how "
+                "behavior follows from attributes; look at the events' user and time columns"
+            )
         for name, share in rare:
             typer.echo(
                 f"note: {share:.0%} of the training users have a value of {name} that fewer than "

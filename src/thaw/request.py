@@ -182,7 +182,9 @@ class Reader:
             raise DataError(f"context: {given!r} is no dict of one value for each field")
         unknown = [name for name in given if name not in names]
         if unknown:
-            raise DataError(f"context: no field {', '.join(unknown)}; there are {', '.join(names)}")
+            raise DataError(
+                f"context: no field {', '.join(unknown)}; there are {', '.join(names) or 'none'}"
+            )
         several = [name for name, value in given.items() if is_list(value)]
         if several:
             raise DataError(f"context: {', '.join(several)}: one value, for all pairs")

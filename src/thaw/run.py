@@ -7,6 +7,7 @@ import os
 import platform
 import shutil
 from dataclasses import dataclass, field
+from fnmatch import fnmatch
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -267,6 +268,24 @@ PACKAGES = ("thaw", "torch", "numpy")
 CHANGEABLE = ("max_epochs", "patience", "checkpoint_seconds", "device", "tests_epochs")
 
 
+def check_free(folder: Path) -> None:
+    """Refuse a folder that holds something else than a run, before anything is written there.
+
+    Raises:
+        TrainingError: for a dataset's folder, a comparison's, or any with other files in it.
+    """
+    if is_run(folder) or not folder.is_dir():
+        return
+    known = ("run.lock", "vocabularies", "events", "checkpoint-*", "model-*", ".*")
+    other = sorted(
+        path.name
+        for path in folder.iterdir()
+        if not any(fnmatch(path.name, pattern) for pattern in known)
+    )
+    if other:
+        raise TrainingError(f"{folder} holds something else ({other[0]}); choose another folder")
+
+
 def start(folder: Path, facts: dict[str, Any], vocabularies: Path, *, resume: bool) -> None:
     """Make a run's folder, or check that the one to resume is of the same run.
 
@@ -276,10 +295,10 @@ def start(folder: Path, facts: dict[str, Any], vocabularies: Path, *, resume: bo
     path = folder / "run.json"
     facts = json.loads(json.dumps(facts))
     if path.exists():
-        if not resume:
-            message = f"{folder} holds a run; resume it (--resume), or choose another folder"
-            raise TrainingError(message)
         _check_same(folder, json.loads(path.read_text()), facts)
+        if not resume:
+            message = f"{folder} holds this run; resume it (--resume), or choose another folder"
+            raise TrainingError(message)
         if _state(folder).has_ended(Training(**facts["training"])):
             return  # nothing is trained, and what it was stands
     else:

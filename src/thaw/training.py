@@ -18,7 +18,7 @@ from thaw import checkpoint, run
 from thaw.batch import Batch
 from thaw.calibration import calibrate
 from thaw.data import Dataset
-from thaw.errors import TrainingError
+from thaw.errors import MethodError, TrainingError
 from thaw.fitting import fit_after
 from thaw.loader import Loader, LoaderOptions
 from thaw.locks import alone
@@ -29,6 +29,7 @@ from thaw.optim import Optimizers
 from thaw.options import LOSSES, Training
 from thaw.predicting import device_of, mean_auc, predict
 from thaw.progress import Progress, Quiet
+from thaw.rankers import Output
 from thaw.recommender import Recommender
 from thaw.run import State
 from thaw.tables.vocabularies import categorical, dense
@@ -78,6 +79,7 @@ def train(
     if what.for_new_users is not None:
         _check_learnable(dataset, what)
     facts = run.describe(dataset, what, options, hides_behavior)
+    run.check_free(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -120,6 +122,7 @@ def train_step(model: Model, batch: Batch, optimizers: Optimizers, step: int, se
     # Seeded anew: what the tower drew leaves the ranker's dropout as it is without a tower.
     _seed(rows.device, 2 * seed)
     output = model.rank(inputs)
+    _check_output(model, output, batch.labels)
     # The mean of Eq. 13's sum: Adam's steps are the same, and batches can be compared.
     ranking = F.binary_cross_entropy_with_logits(output.logits, batch.labels)
     loss = ranking if output.auxiliary_loss is None else ranking + output.auxiliary_loss
@@ -130,6 +133,17 @@ def train_step(model: Model, batch: Batch, optimizers: Optimizers, step: int, se
     optimizers.table.step(batch.rows, rows.grad)
     losses[0] = ranking.detach()
     return losses
+
+
+def _check_output(model: Model, output: Output, labels: Tensor) -> None:
+    """Say what is wrong with the answer of a ranker of one's own."""
+    logits = getattr(output, "logits", None)
+    if logits is None or logits.shape != labels.shape:
+        answer = type(output).__name__ if logits is None else f"logits {list(logits.shape)}"
+        raise MethodError(
+            f"ranker {type(model.ranker).__name__} returned {answer}; it must return an Output "
+            f"with logits {list(labels.shape)}, of rows and tasks"
+        )
 
 
 def _seed(device: torch.device, seed: int) -> None:

@@ -20,9 +20,7 @@ def test_dropout_behind_a_name_adds_behavior_dropout(name):
     assert (found.ranker, found.mail) == (METHODS[name].ranker, METHODS[name].mail)
 
 
-@pytest.mark.parametrize(
-    "name", ["nobody", "nobody+dropout", "", "+dropout", "mail-base+dropout+dropout"]
-)
+@pytest.mark.parametrize("name", ["nobody", "nobody+dropout", "", "+dropout"])
 def test_unknown_names_are_told_with_the_known_ones(name):
     with pytest.raises(MethodError, match="there are emblr, llae, base-dnn"):
         method(name)
@@ -48,3 +46,11 @@ def test_rankers_are_named_or_built():
 
 def test_mail_base_is_mail_on_base_dnn():
     assert METHODS["mail-base"] == Method("mail-base", "base-dnn", MAIL())
+
+
+def test_an_unknown_name_is_met_with_the_nearest_or_all():
+    for name in ("mail-bas", "mail-base+dropout+dropout"):
+        with pytest.raises(MethodError, match=r"no method '.*'; did you mean mail-base\?"):
+            method(name)
+    with pytest.raises(MethodError, match=r"no method 'xyz'; there are emblr, .*with '\+dropout'"):
+        method("xyz")

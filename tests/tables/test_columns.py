@@ -46,7 +46,7 @@ def test_ids_that_are_no_whole_numbers_keep_their_text() -> None:
 
 
 def test_a_key_must_be_there() -> None:
-    assert read(["a", "", None], "key") == ["a", "x: '' is missing", "x: 'nothing' is missing"]
+    assert read(["a", "", None], "key") == ["a", "x: '' is missing", "x: is missing"]
 
 
 def test_every_way_to_write_a_time() -> None:
@@ -81,8 +81,10 @@ def test_labels_are_0_or_1() -> None:
     assert read(["0", "1", "1.0"], "label") == [0, 1, 1]
     assert read([True, False], "label") == [1, 0]
     assert read([0.0, 1.0], "label") == [0, 1]
-    for bad in ([2, -1, None], ["yes", "", "0.5"], [0.5, float("nan"), float("inf")]):
+    assert read(["True", "false", "TRUE"], "label") == [1, 0, 1]
+    for bad in ([2, -1], ["yes", "", "0.5"], [0.5, float("nan"), float("inf")]):
         assert all("is not 0 or 1" in str(reason) for reason in read(bad, "label"))
+    assert read(["1", None], "label") == [1, "x: is missing"]
 
 
 def test_numbers_are_finite_or_missing() -> None:

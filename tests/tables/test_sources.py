@@ -91,7 +91,7 @@ def test_a_faulty_line_is_told_and_the_others_are_read(name: str, tmp_path: Path
 
 
 HOPELESS = {
-    "empty": (b"", "line 1 is no header"),
+    "empty": (b"", "is empty; the first line has the columns' names"),
     "blank first line": (b"\na,b\n", "line 1 is no header"),
     "same name twice": (b"a,b,a\n", "the columns a, a are not distinct"),
     "same name but for case": (b"a,b,A\n", "the columns a, A are not distinct"),

@@ -1,6 +1,9 @@
 """A method: a ranker, alone or with the zero-shot tower, and with or without behavior dropout."""
 
 from dataclasses import dataclass, replace
+from difflib import get_close_matches
+
+from torch import nn
 
 from thaw.errors import MethodError
 from thaw.methods.fitted import LLAE, After, Lookalikes, Mean, MetaEmb, Nearest
@@ -34,6 +37,9 @@ class Method:
     def __post_init__(self) -> None:
         if isinstance(self.ranker, str) and self.ranker not in RANKERS:
             raise MethodError(f"no ranker {self.ranker!r}; there are {', '.join(RANKERS)}")
+        if isinstance(self.ranker, nn.Module):
+            name = type(self.ranker).__name__
+            raise MethodError(f"ranker: is a {name}; give what builds one for a shape, as {name}")
         if not 0 <= self.behavior_dropout < 1:
             raise MethodError(f"behavior_dropout (={self.behavior_dropout}) must be in [0, 1)")
         if self.mail is not None and self.after is not None:
@@ -91,8 +97,9 @@ def method(name: str) -> Method:
     """
     base = name.removesuffix(DROPOUT)
     if base not in METHODS:
-        known = ", ".join(METHODS)
-        raise MethodError(f"no method {name!r}; there are {known}, each also with '{DROPOUT}'")
+        near = get_close_matches(base, METHODS, n=1)
+        known = f"there are {', '.join(METHODS)}, each also with '{DROPOUT}'"
+        raise MethodError(f"no method {name!r}; {f'did you mean {near[0]}?' if near else known}")
     if base == name:
         return METHODS[base]
     return replace(METHODS[base], name=name, behavior_dropout=DROPOUT_SHARE)

@@ -97,7 +97,9 @@ def as_event_time(value: ir.Value) -> ir.IntegerValue:
 
 
 def as_label(value: ir.Value) -> ir.IntegerValue:
-    """0 or 1, or null."""
+    """0 or 1, or null; true and false count as these."""
+    if value.type().is_string():  # as pandas writes booleans
+        value = value.lower().substitute({"true": "1", "false": "0"})
     number = value.cast("int8") if value.type().is_boolean() else value.try_cast("float64")
     return ibis.ifelse(number.isin((0, 1)), number.cast("int8"), ibis.null("int8"))
 
@@ -131,9 +133,9 @@ def _is_fault(raw: ir.Value, value: ir.Value, role: str) -> ir.BooleanValue:
 
 
 def _reason(rows: ir.Table, column: Column) -> ir.StringValue:
-    shown = ibis.coalesce(rows[column.name].cast("string"), "nothing").substr(0, 60)
-    rule = _RULES[column.role]
-    return ibis.literal(f"{column.name}: '") + shown + ibis.literal(f"' {rule}")
+    shown = rows[column.name].cast("string").substr(0, 60)
+    told = ibis.literal(f"{column.name}: '") + shown + ibis.literal(f"' {_RULES[column.role]}")
+    return ibis.coalesce(told, ibis.literal(f"{column.name}: is missing"))
 
 
 def reject(table: ir.Table, condition: ir.BooleanValue, reason: ir.StringValue) -> ir.Table:

@@ -159,8 +159,12 @@ def _header(path: Path, options: CsvOptions, delimiter: str) -> tuple[str, ...]:
         with opened(path, "rb") as file:
             start = file.readline(2**20).decode(options.encoding)
             first = start.lstrip("\ufeff").partition("\r")[0].rstrip("\n")
-    except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
+    except UnicodeDecodeError as error:
         raise DataError(f"{path}: can't be read ({error}); check csv.encoding") from None
+    except (OSError, EOFError, zlib.error) as error:
+        raise DataError(f"{path}: can't be read ({error})") from None
+    if not start:
+        raise DataError(f"{path}: is empty; the first line has the columns' names")
     quoting = {"quotechar": options.quote} if options.quote else {"quoting": csv.QUOTE_NONE}
     cells = csv.reader([first.replace(delimiter, SEPARATOR)], delimiter=SEPARATOR, **quoting)
     columns = tuple(cell.replace(SEPARATOR, delimiter).strip() for row in cells for cell in row)
