@@ -10,12 +10,14 @@ import pytest
 
 import thaw
 from builders import TRAINING, mail, small_dnn
+from thaw import checkpoint
 from thaw.experiments.references import AttributesOnly
 from thaw.methods import Method
 from thaw.methods.fitted import Mean
 from thaw.progress import Quiet
 
 ONCE = replace(TRAINING, max_epochs=1, patience=1)
+FOREVER = replace(TRAINING, max_epochs=100_000, patience=100_000)
 METHODS = [mail(), Method("mean", small_dnn, after=Mean())]
 
 
@@ -87,8 +89,7 @@ def test_there_is_at_least_one_process(dataset, tmp_path):
 
 def compare_for_long(dataset: str, out: str, told: str) -> None:
     """What a process does that will be killed."""
-    forever = replace(TRAINING, max_epochs=100_000, patience=100_000)
-    compared(thaw.Dataset.open(dataset), out, 2, telling(Path(told)), forever)
+    compared(thaw.Dataset.open(dataset), out, 2, telling(Path(told)), FOREVER)
 
 
 def test_processes_end_with_a_parent_that_is_killed(dataset, tmp_path):
@@ -102,7 +103,10 @@ def test_processes_end_with_a_parent_that_is_killed(dataset, tmp_path):
     parent.join()
     gone = wait_for(lambda: [pid for pid in pids if not is_running(pid)], 2)
     assert set(gone) == pids
-    compared(dataset, tmp_path / "runs", 2, training=replace(TRAINING, max_epochs=100_000))
+    runs = (tmp_path / "runs").glob("*/seed-*")
+    epochs = [facts["epoch"] for run in runs if (facts := checkpoint.read_facts(run, "checkpoint"))]
+    longer = replace(FOREVER, max_epochs=max(epochs, default=0) + 1)
+    compared(dataset, tmp_path / "runs", 2, training=longer)
 
 
 def wait_for(look, count: int):
