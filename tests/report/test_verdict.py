@@ -51,6 +51,14 @@ def test_where_nothing_is_significantly_better_the_answer_is_no() -> None:
     assert answer(base(), none) == "No method is shown to help new users beside base-dnn."
 
 
+def test_rankers_that_nothing_helps_share_an_answer() -> None:
+    none = mail(figure(0.71, 0.2, gap=0.5), figure(0.66, 0.2, gap=0.5))
+    other = line("din", (figure(0.72), figure(0.66)))
+    under_din = dataclasses.replace(none, name="mail-din", base="din")
+    said = "No method is shown to help new users beside base-dnn, din."
+    assert answer(base(), other, none, under_din) == said
+
+
 def test_a_ranker_without_rivals_is_answered_by_its_gap() -> None:
     assert answer(base(), ceiling()).startswith("New users have a gap in AUC")
 

@@ -49,13 +49,15 @@ def _answers(comparison: Comparison, task: str) -> str:
     """Does it help new users, and does it cost old ones? In short, for each base with rivals."""
     compared = {line.base for line in challengers(comparison)}
     asked = [base for base in bases(comparison) if base.name in compared]
-    return " ".join(_answer(comparison, base, task) for base in asked)
+    best = [(base, winner(comparison, base, task)) for base in asked]
+    told = [_helps(base, line, task) for base, line in best if line is not None]
+    alone = [base for base, line in best if line is None]
+    if alone:
+        told.append(f"No method is shown to help new users beside {_names(alone)}.")
+    return " ".join(told)
 
 
-def _answer(comparison: Comparison, base: Line, task: str) -> str:
-    best = winner(comparison, base, task)
-    if best is None:
-        return f"No method is shown to help new users beside {base.name}."
+def _helps(base: Line, best: Line, task: str) -> str:
     auc, gauc = directions(best, task, "new")
     (metric, name), (_, other) = METRICS if auc > 0 else reversed(METRICS)
     was, now = (
