@@ -1,6 +1,6 @@
 """Training steps at the public data set's shape: thaw beside FuxiCTR and DeepCTR-Torch.
 
-    python benchmarks/training.py [--steps 20] [--rounds 3] [--only NAME ...]
+    python benchmarks/training.py [--steps 20] [--rounds 3] [--only NAME ...] [--device cuda]
 
 Every measurement is a process of its own with the same rows; all take turns. The other libraries
 are installed in an environment of their own (benchmarks/.peers) and train with their dense Adam,
@@ -34,8 +34,15 @@ METHODS = {
     "MAIL-Base, the paper's letter": Method("letter", mail=MAIL.paper()),
     "DIN": Method("DIN", "din"),
     "MAIL-DIN": Method("MAIL-DIN", "din", MAIL()),
+    "DMR": Method("DMR", "dmr"),
+    "MAIL-DMR": Method("MAIL-DMR", "dmr", MAIL()),
 }
-BASES = {"MAIL-Base": "BaseDNN", "MAIL-Base, the paper's letter": "BaseDNN", "MAIL-DIN": "DIN"}
+BASES = {
+    "MAIL-Base": "BaseDNN",
+    "MAIL-Base, the paper's letter": "BaseDNN",
+    "MAIL-DIN": "DIN",
+    "MAIL-DMR": "DMR",
+}
 PEERS = {
     "FuxiCTR DNN": ("fuxictr", "DNN"),
     "FuxiCTR DIN": ("fuxictr", "DIN"),
@@ -50,22 +57,29 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=20)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--only", nargs="+", default=[*METHODS, *PEERS], metavar="NAME")
+    parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
     parser.add_argument("--one", help=argparse.SUPPRESS)
     parser.add_argument("--out", type=Path)
     args = parser.parse_args()
+    device = torch.device(args.device)
     if args.one is not None:
-        print(json.dumps(measure(METHODS[args.one], args.steps)))
+        print(json.dumps(measure(METHODS[args.one], args.steps, device)))
         return
-    found = in_turns(commands(args.only, args.steps), args.rounds)
+    if device.type == "cuda":  # the other libraries' environment is a processor's
+        args.only = [name for name in args.only if name in METHODS]
+    found = in_turns(commands(args.only, args.steps, device), args.rounds)
     report(found)
     facts = {"batch": BATCH, "steps": args.steps, "rounds": args.rounds, "figures": found}
-    write("training", facts, args.out)
+    if device.type == "cuda":
+        facts["gpu"] = torch.cuda.get_device_name()
+    write("training" if device.type == "cpu" else "training-gpu", facts, args.out)
 
 
-def commands(names: list[str], steps: int) -> dict[str, Command]:
+def commands(names: list[str], steps: int, device: torch.device) -> dict[str, Command]:
     """How each is measured."""
+    own = [sys.executable, __file__, "--device", device.type, "--steps", str(steps), "--one"]
     chosen: dict[str, Command] = {
-        name: [sys.executable, __file__, "--one", name, "--steps", str(steps)]
+        name: [*own, name]
         for name in names
         if name in METHODS
     }
@@ -79,20 +93,26 @@ def commands(names: list[str], steps: int) -> dict[str, Command]:
     return chosen
 
 
-def measure(method: Method, steps: int) -> dict[str, float]:
-    """Seconds a step, the loader's work included, after some steps to warm up."""
+def measure(
+    method: Method, steps: int, device: torch.device = torch.device("cpu")
+) -> dict[str, float]:
+    """Seconds a step, the loader's work and the losses' way back included, after a warm-up."""
     dataset = public_shape.make(BATCH * (steps + WARM_UP))
-    layout = dataset.layout
-    model = build(method, layout, dim=32, max_events=100, tasks=1, seed=0).train()
+    model = build(method, dataset.layout, dim=32, max_events=100, tasks=1, seed=0)
+    model.to(device).train()
     optimizers = Optimizers.of(model, 1e-3, 1e-3)
     options = LoaderOptions(batch_size=BATCH, is_training=True, unknown_share=0.05)
     started = 0.0
-    with repeatable(torch.device("cpu")):
+    with repeatable(device):
         for number, batch in enumerate(Loader(dataset, "train", options).epoch()):
             if number == WARM_UP:
                 started = time.perf_counter()
-            train_step(model, batch, optimizers, step=number, seed=0)
-    return {"seconds": (time.perf_counter() - started) / steps, "peak_mb": peak_megabytes()}
+            train_step(model, batch.to(device), optimizers, step=number, seed=0).cpu()
+    seconds = (time.perf_counter() - started) / steps
+    figures = {"seconds": seconds, "peak_mb": peak_megabytes()}
+    if device.type == "cuda":
+        figures["peak_gpu_mb"] = torch.cuda.max_memory_allocated() / 2**20
+    return figures
 
 
 def write_rows(dataset: Dataset) -> Path:

@@ -228,7 +228,11 @@ def _options(folder: Path) -> dict[str, Any]:
 
 
 def describe(
-    dataset: Dataset, method: Method, options: Training, hides_behavior: bool
+    dataset: Dataset,
+    method: Method,
+    options: Training,
+    hides_behavior: bool,
+    device: torch.device,
 ) -> dict[str, Any]:
     """What a run is, as it is written beside its checkpoints."""
     return {
@@ -239,8 +243,14 @@ def describe(
         "method": method_facts(method),
         "training": dataclasses.asdict(options),
         "hides_behavior": hides_behavior,
+        "device": _name_of(device),
         "versions": versions(),
     }  # fmt: skip
+
+
+def _name_of(device: torch.device) -> str:
+    """What a run is trained on: 'cpu', or the GPU's name."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
 
 
 def method_facts(method: Method) -> dict[str, Any]:
@@ -330,7 +340,7 @@ def _state(folder: Path) -> State:
 
 def _differing(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
     """The facts that make it another run."""
-    apart = ("dataset", "training", "versions")
+    apart = ("dataset", "training", "device", "versions")
     # What a later version added to schemas stands at its default.
     schema = Schema.model_validate(before["schema"]).model_dump(mode="json")
     before = before | {"schema": schema}

@@ -73,12 +73,12 @@ def train(
     what = method(how) if isinstance(how, str) else how
     options = options or Training()
     folder = Path(out)
-    device_of(options.device)  # errors before the folder is made
+    device = device_of(options.device)  # errors before the folder is made
     check_buildable(what, dataset, options)
     _check_validation(dataset)
     if what.for_new_users is not None:
         _check_learnable(dataset, what)
-    facts = run.describe(dataset, what, options, hides_behavior)
+    facts = run.describe(dataset, what, options, hides_behavior, device)
     run.check_free(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
