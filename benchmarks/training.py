@@ -61,28 +61,24 @@ def main() -> None:
     parser.add_argument("--one", help=argparse.SUPPRESS)
     parser.add_argument("--out", type=Path)
     args = parser.parse_args()
-    device = torch.device(args.device)
     if args.one is not None:
-        print(json.dumps(measure(METHODS[args.one], args.steps, device)))
+        print(json.dumps(measure(METHODS[args.one], args.steps, args.device)))
         return
-    if device.type == "cuda":  # the other libraries' environment is a processor's
-        args.only = [name for name in args.only if name in METHODS]
-    found = in_turns(commands(args.only, args.steps, device), args.rounds)
+    on_gpu = args.device == "cuda"
+    # The other libraries' environment is a processor's.
+    names = [name for name in args.only if name in METHODS or not on_gpu]
+    found = in_turns(commands(names, args.steps, args.device), args.rounds)
     report(found)
     facts = {"batch": BATCH, "steps": args.steps, "rounds": args.rounds, "figures": found}
-    if device.type == "cuda":
+    if on_gpu:
         facts["gpu"] = torch.cuda.get_device_name()
-    write("training" if device.type == "cpu" else "training-gpu", facts, args.out)
+    write("training-gpu" if on_gpu else "training", facts, args.out)
 
 
-def commands(names: list[str], steps: int, device: torch.device) -> dict[str, Command]:
+def commands(names: list[str], steps: int, device: str) -> dict[str, Command]:
     """How each is measured."""
-    own = [sys.executable, __file__, "--device", device.type, "--steps", str(steps), "--one"]
-    chosen: dict[str, Command] = {
-        name: [*own, name]
-        for name in names
-        if name in METHODS
-    }
+    own = [sys.executable, __file__, "--device", device, "--steps", str(steps), "--one"]
+    chosen: dict[str, Command] = {name: [*own, name] for name in names if name in METHODS}
     others = [name for name in names if name in PEERS]
     if others:
         python, rows = peers_python(), write_rows(public_shape.make(BATCH * (steps + WARM_UP)))
@@ -93,10 +89,9 @@ def commands(names: list[str], steps: int, device: torch.device) -> dict[str, Co
     return chosen
 
 
-def measure(
-    method: Method, steps: int, device: torch.device = torch.device("cpu")
-) -> dict[str, float]:
+def measure(method: Method, steps: int, on: str = "cpu") -> dict[str, float]:
     """Seconds a step, the loader's work and the losses' way back included, after a warm-up."""
+    device = torch.device(on)
     dataset = public_shape.make(BATCH * (steps + WARM_UP))
     model = build(method, dataset.layout, dim=32, max_events=100, tasks=1, seed=0)
     model.to(device).train()

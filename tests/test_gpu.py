@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from functools import partial
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -58,7 +59,7 @@ def steps(dataset: Dataset, what: Method, device: torch.device, count: int = 6) 
     optimizers = Optimizers.of(model, 1e-2, 1e-2)
     found = []
     with repeatable(device):
-        for step, batch in zip(range(count), loader_of(dataset, batch_size=64).epoch()):
+        for step, batch in islice(enumerate(loader_of(dataset, batch_size=64).epoch()), count):
             losses = train_step(model, batch.to(device), optimizers, step, seed=0)
             found.append(losses.cpu().numpy())
     assert len(found) == count

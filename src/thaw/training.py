@@ -241,7 +241,7 @@ class Trainer:
         state = self.state
         losses = np.stack(state.losses[-len(self.loader) :]).mean(0)
         epoch = state.epoch
-        self._check_weights()
+        self._check_weights()  # as `save` does, but before they are measured and kept
         fitted = {"strength": calibrate(self.model, self.dataset)} if self.model.calibrated else {}
         found = predict(self.model, self.dataset, "validation", hides_behavior=self.hides_behavior)
         if not np.isfinite(found.probabilities).all():

@@ -8,7 +8,7 @@ from thaw.data import Dataset
 from thaw.errors import MethodError
 from thaw.methods import Method
 from thaw.options import Training
-from thaw.progress import ProgressFactory
+from thaw.progress import Progress, ProgressFactory
 from thaw.recommender import Recommender
 from thaw.run import adopt
 from thaw.training import train
@@ -39,19 +39,40 @@ def trained(
     *,
     alone: str | None = None,
 ) -> Iterator[Recommender]:
-    """Yield the model of each run; what has run is not run again.
-
-    What is fitted afterwards takes the ranker of the runs that `alone` names, where they are.
-    """
+    """Yield the model of each run, as `train_run` gives it; `alone` names the ranker's runs."""
     for each in options:
-        folder = run_folder(out, what.name, each.seed)
-        if what.after is not None and alone is not None:
-            adopt(run_folder(out, alone, each.seed), folder)
-        yield train(
+        yield train_run(
             dataset,
             what,
             each,
-            out=folder,
-            resume=True,
-            progress=progress(what.name, each.seed),
+            run_folder(out, what.name, each.seed),
+            progress(what.name, each.seed),
+            alone=run_folder(out, alone, each.seed) if alone is not None else None,
         )
+
+
+def train_run(
+    dataset: Dataset,
+    what: Method,
+    options: Training,
+    folder: Path,
+    progress: Progress,
+    *,
+    alone: Path | None = None,
+    hides_behavior: bool = True,
+) -> Recommender:
+    """Train one run, or open what has run in its folder.
+
+    What is fitted afterwards takes the ranker of the run in `alone`, where there is one.
+    """
+    if what.after is not None and alone is not None:
+        adopt(alone, folder)
+    return train(
+        dataset,
+        what,
+        options,
+        out=folder,
+        resume=True,
+        hides_behavior=hides_behavior,
+        progress=progress,
+    )

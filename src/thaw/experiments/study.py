@@ -15,14 +15,13 @@ from thaw.experiments.foretold import Foretold, foretold
 from thaw.experiments.lines import Trained
 from thaw.experiments.measures import with_conditionals
 from thaw.experiments.references import Reference
-from thaw.experiments.runs import run_folder
+from thaw.experiments.runs import run_folder, train_run
 from thaw.methods import Method
 from thaw.options import Training
 from thaw.predicting import Predictions
 from thaw.progress import ProgressFactory
 from thaw.recommender import Recommender
-from thaw.run import RunFacts, adopt, facts_of
-from thaw.training import train
+from thaw.run import RunFacts, facts_of
 
 
 class Study:
@@ -70,7 +69,15 @@ class Study:
         predictions, runs, found = [], [], []
         for options in self.options:
             run = run_folder(self.out, stem, options.seed)
-            recommender = self._recommender(run, name, what, options, hides or is_shared, alone)
+            recommender = train_run(
+                self.dataset,
+                what,
+                options,
+                run,
+                self.show(name, options.seed),
+                alone=run_folder(self.out, alone, options.seed) if alone else None,
+                hides_behavior=hides or is_shared,
+            )
             epoch = recommender.facts["best"]["epoch"]
             ask = partial(_probabilities, recommender, self.dataset, hides)
             tag = f"{'test' if hides else 'test-ceiling'}-of-epoch-{epoch}"
@@ -80,28 +87,6 @@ class Study:
                 found.append(_foretold(run / f"foretold-of-epoch-{epoch}.json", recommender))
         foretold = tuple(each for each in found if each is not None)
         return Trained(name, base, kind, tuple(predictions), tuple(runs), foretold)
-
-    def _recommender(
-        self,
-        run: Path,
-        name: str,
-        what: Method,
-        options: Training,
-        trains_hidden: bool,
-        alone: str | None,
-    ) -> Recommender:
-        """The model of one run, trained first if need be."""
-        if what.after is not None and alone is not None:
-            adopt(run_folder(self.out, alone, options.seed), run)
-        return train(
-            self.dataset,
-            what,
-            options,
-            out=run,
-            resume=True,
-            hides_behavior=trains_hidden,
-            progress=self.show(name, options.seed),
-        )
 
     def _kept(self, folder: Path, tag: str, ask: Callable[[], np.ndarray]) -> Predictions:
         """The test predictions that lie in a folder; asked for and put there if they do not."""
