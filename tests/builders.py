@@ -112,6 +112,12 @@ def inputs_of(lengths: list[int], user: list[int], shape: InputShape = SHAPE) ->
     )
 
 
+def with_virtual(inputs: Inputs, virtual: Tensor, repeats: list[list[int]]) -> Inputs:
+    """The inputs, new users filled with virtual behavior [U_new, k, d]."""
+    users = torch.arange(inputs.num_old, len(inputs.user_attributes))
+    return replace(inputs, behavior=inputs.behavior.fill(users, virtual, torch.tensor(repeats)))
+
+
 def copies(module: nn.Module) -> dict[str, Tensor]:
     """Copies of a module's parameters and buffers."""
     return {name: value.clone() for name, value in module.state_dict().items()}

@@ -82,6 +82,20 @@ def test_all_events_of_by_events_are_what_evaluation_shows(dataset: Dataset, run
     assert found["gauc"]["method"]["mean"] == pytest.approx(old["gauc"], abs=1e-6)
 
 
+def test_filled_places_of_by_events_are_what_evaluation_shows(dataset: Dataset, runs: Path) -> None:
+    page, numbers = page_and_numbers(runs.parent)
+    each = [point["tasks"]["click"]["auc"] for point in numbers["points"]]
+    assert ["filled" in found for found in each] == [False] + [True] * (len(each) - 1)
+    # Tiny users have few events: whether virtual ones stand before them makes a difference.
+    assert all(found["filled"]["mean"] != found["method"]["mean"] for found in each[1:])
+    assert all(f"<td>{found['filled']['mean']:.4f}</td>" in page for found in each[1:])
+    command = ["evaluate", runs / "mail-base/seed-0", "--fill-below", 100, "--json"]
+    new, old = json.loads(thaw_(*command))["results"]
+    assert each[-1]["filled"]["mean"] == pytest.approx(old["auc"], abs=1e-6)
+    usual = json.loads(thaw_("evaluate", runs / "mail-base/seed-0", "--json"))["results"]
+    assert new == usual[0]
+
+
 def test_by_attributes_keeps_its_points(tmp_path: Path) -> None:
     command = ["experiment", "by-attributes", "--users", 300, "--shares", "0,1", "--seeds", 1,
                "--max-epochs", 1, "--max-events", 5, "--out", tmp_path, "--quiet",

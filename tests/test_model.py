@@ -163,6 +163,24 @@ def test_new_users_are_filled_by_equation_8(dataset, model):
     assert torch.equal(seen[0].is_new, batch.is_new)
 
 
+def test_users_of_few_events_are_filled_in_serving_alone(dataset, model):
+    batch = batch_of(dataset)
+    inputs = model.eval().embed(batch, model.embeddings.look_up(batch))
+    real, model.fill_below = inputs.behavior, 4
+    filled = model.filled(inputs).behavior
+    virtual, _ = model.tower.generate(inputs.user_attributes)
+    lengths = real.lengths.tolist()
+    assert {0, 1, 2, 3, 4, 5} == set(lengths)
+    for user, length in enumerate(lengths):
+        own = real.values[real.offsets[user] : real.offsets[user + 1]]
+        left = virtual[user, : 5 - length] if length < 4 else virtual[user, :0]
+        found = filled.values[filled.offsets[user] : filled.offsets[user + 1]]
+        torch.testing.assert_close(found, torch.cat([left, own]))
+    new_alone = model.train().filled(inputs).behavior
+    assert torch.equal(new_alone.lengths[: inputs.num_old], real.lengths[: inputs.num_old])
+    assert new_alone.lengths[inputs.num_old :].tolist() == [5] * (len(lengths) - inputs.num_old)
+
+
 def test_virtual_behavior_is_made_without_dropout_in_training_too(dataset, model):
     batch = batch_of(dataset, "new")
     inputs = model.embed(batch, model.embeddings.look_up(batch))

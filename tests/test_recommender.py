@@ -14,7 +14,7 @@ import pytest
 import thaw
 from builders import PLAIN, TRAINING, mail, small_dnn
 from conftest import make_schema
-from thaw.errors import DataError, TrainingError
+from thaw.errors import DataError, MethodError, TrainingError
 from thaw.schema import Events
 
 
@@ -94,6 +94,31 @@ def test_each_row_says_which_behavior_was_used(model, alone, dataset, tables, tm
     assert model.score(users, ["i00"])["behavior"].to_pylist() == ["real", "virtual", "virtual"]
     assert plain.score(users, ["i00"])["behavior"].to_pylist() == ["real", "none", "none"]
     assert alone.score(users, ["i00"])["behavior"].to_pylist() == ["virtual"] * 3
+
+
+def test_users_of_few_events_may_have_virtual_ones_beside_theirs(model, folder, dataset, tables):
+    filling = thaw.Recommender.load(folder, dataset=dataset, ranker=small_dnn, fill_below=3)
+    events = [event for event in tables["events"] if event["user"] == "u00"]
+    given = [{**e, "user": f"has {n}"} for n in range(1, 5) for e in events[:n]]
+    users = [f"has {n}" for n in range(5)]
+    found = filling.score(users, ["i00"], events=given)
+    usual = model.score(users, ["i00"], events=given)
+    assert usual["behavior"].to_pylist() == ["virtual", *["real"] * 4]
+    assert found["behavior"].to_pylist() == ["virtual", "both", "both", "real", "real"]
+    assert (clicks(found) != clicks(usual)).tolist() == [False, True, True, False, False]
+
+
+@pytest.mark.parametrize(
+    ("what", "count", "told"),
+    [
+        (mail(), 0, r"fill_below \(=0\) must be 1"),
+        (PLAIN, 2, "plain makes no events; take mail-base"),
+    ],
+)
+def test_filling_that_makes_no_sense_is_refused(dataset, tmp_path, what, count, told):
+    thaw.train(dataset, what, replace(TRAINING, max_epochs=1), out=tmp_path / "run")
+    with pytest.raises(MethodError, match=told):
+        thaw.Recommender.load(tmp_path / "run", dataset=dataset, ranker=small_dnn, fill_below=count)
 
 
 def test_given_events_take_the_place_of_known_ones(model, tables):

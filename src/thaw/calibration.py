@@ -48,9 +48,10 @@ def some_rows(rows: np.ndarray) -> np.ndarray:
 def padded_behavior(
     model: Model, loader: Loader, rows: np.ndarray, *, is_new: bool
 ) -> Iterator[Tensor]:
-    """Yield what a ranker sees of the users of some rows, all as old or all as new, in batches.
+    """Yield the users' real behavior, or as of new ones the virtual, in batches of rows.
 
     Each is [rows, n_v, d] events, the newest first and zeros behind the oldest.
     """
     for inputs in embedded(model, loader, rows, is_new=is_new):
-        yield model.filled(inputs).behavior.pad(model.max_events, newest_first=True)[0]
+        seen = model.filled(inputs) if is_new else inputs
+        yield seen.behavior.pad(model.max_events, newest_first=True)[0]

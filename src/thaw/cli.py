@@ -172,10 +172,15 @@ def evaluate_command(
     run: Annotated[Path, typer.Argument(help="A run's folder.")],
     dataset: Annotated[Path | None, typer.Option(help="Its dataset, where that was moved.")] = None,
     split: Annotated[str, typer.Option(help="'test', 'validation' or 'train'.")] = "test",
+    fill_below: Annotated[
+        int,
+        typer.Option(help="Users with fewer events than these have virtual ones beside theirs."),
+    ] = 1,
     as_json: AsJson = False,
 ) -> None:
     """Measure a model, new and old users apart."""
-    recommender = Recommender.load(run, dataset=Dataset.open(dataset) if dataset else None)
+    known = Dataset.open(dataset) if dataset else None
+    recommender = Recommender.load(run, dataset=known, fill_below=fill_below)
     if recommender.dataset is None:
         was = recommender.facts["dataset"]
         raise DataError(f"{run}: its dataset is no longer at {was}; give it with --dataset")

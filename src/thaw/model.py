@@ -39,6 +39,10 @@ class Model(nn.Module):
         fills_in_training: whether new users are filled in training.
         hidden_attribute: the position of the attribute that is hidden from the tower, as new users
             have none that training saw; or None.
+
+    Attributes:
+        fill_below: outside of training, users with fewer events than these are filled: 1, new
+            users alone, unless it is set.
     """
 
     def __init__(
@@ -61,6 +65,7 @@ class Model(nn.Module):
         self.learns_every, self.users_per_step = learns_every, users_per_step
         self.calibrated = calibrated
         self.sees_all, self.fills_in_training = sees_all, fills_in_training
+        self.fill_below = 1
 
     def forward(self, batch: Batch) -> Tensor:
         """Return the probabilities [B, tasks]."""
@@ -102,22 +107,34 @@ class Model(nn.Module):
         return output
 
     def filled(self, inputs: Inputs) -> Inputs:
-        """Give new users their virtual behavior (Eqs. 8-10), the same in training and serving."""
+        """Give new users their virtual behavior (Eqs. 8-10), the same in training and serving.
+
+        In serving users of few events can have it too, in the places that theirs leave empty.
+        """
         tower = self.tower
-        if tower is None or isinstance(tower, LookalikeBehavior):
-            return inputs
-        attributes = self.seen(inputs)[inputs.num_old :]
-        if len(attributes) == 0:
-            return inputs
         if isinstance(tower, IdGenerator):
             return tower.filled(inputs)
+        if tower is None or isinstance(tower, LookalikeBehavior):
+            return inputs
+        below = 1 if self.training else self.fill_below
+        users = (inputs.behavior.lengths < below).nonzero().squeeze(1)
+        if len(users) == 0:
+            return inputs
+        attributes = self.seen(inputs).index_select(0, users)
         if isinstance(tower, LinearMap):
             virtual, repeats = tower.generate(attributes)
         else:
             # No gradient of the ranking loss may reach the tower, which learns from L_zst alone.
             with torch.no_grad(), _evaluating(tower):
                 virtual, repeats = tower.generate(attributes)
-        return replace(inputs, behavior=inputs.behavior.append_virtual(virtual, repeats))
+        return replace(inputs, behavior=inputs.behavior.fill(users, virtual, repeats))
+
+    @property
+    def makes_events(self) -> bool:
+        """Whether its tower makes events, which can stand before a user's own."""
+        return self.tower is not None and not isinstance(
+            self.tower, IdGenerator | LookalikeBehavior
+        )
 
     def seen(self, inputs: Inputs) -> Tensor:
         """Return what virtual behavior is made from, [U, n, d]."""

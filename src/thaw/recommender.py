@@ -17,7 +17,7 @@ from torch import Tensor
 from thaw import checkpoint
 from thaw.batch import Assembler, Rows
 from thaw.data import Dataset, Entities, Events, Layout, Moments, Vocabularies, moments
-from thaw.errors import DataError, TrainingError
+from thaw.errors import DataError, MethodError, TrainingError
 from thaw.methods import MAIL, Method
 from thaw.methods.fitted import AFTER, After
 from thaw.model import Model, build
@@ -27,8 +27,8 @@ from thaw.rankers import RANKERS, RankerFactory
 from thaw.request import Reader
 from thaw.schema import Schema
 
-REAL, VIRTUAL, NONE = "real", "virtual", "none"
-"""Which behavior a score rests on: the user's own, the tower's, or none."""
+REAL, BOTH, VIRTUAL, NONE = "real", "both", "virtual", "none"
+"""Which behavior a score rests on: the user's own, that and the tower's, the tower's, or none."""
 
 BATCH = 4096
 
@@ -72,6 +72,7 @@ class Recommender:
         ranker: RankerFactory | None = None,
         after: After | None = None,
         device: str = "cpu",
+        fill_below: int = 1,
     ) -> Self:
         """Load a run's best model.
 
@@ -82,10 +83,13 @@ class Recommender:
             ranker: what builds the ranker, for one of your own.
             after: what gave new users behavior, for one of your own.
             device: where it answers: 'cpu', 'cuda', or 'auto' for a GPU where there is one.
+            fill_below: users with fewer events in view than these have virtual ones before their
+                own; 1 gives them to new users alone, as the paper does.
 
         Raises:
             TrainingError: when there is no model, or a part of your own is not given.
             DataError: when `dataset` is another one than it was trained on.
+            MethodError: for another `fill_below` where the model makes no events.
         """
         folder = Path(folder)
         if not (folder / "run.json").exists():
@@ -95,9 +99,10 @@ class Recommender:
             raise TrainingError(f"{folder}: no finished epoch yet; resume the run")
         try:
             facts = json.loads((folder / "run.json").read_text())
-            return cls._build(folder, facts, *found, dataset, ranker, after, device)
+            recommender = cls._build(folder, facts, *found, dataset, ranker, after, device)
         except (KeyError, ValueError) as error:
             raise TrainingError(f"{folder}: is damaged ({error!r}); train it again") from error
+        return recommender._filling_below(fill_below)
 
     @classmethod
     def _build(
@@ -138,6 +143,16 @@ class Recommender:
             model, schema, vocabularies, moments(facts["dense"]), facts | {"best": best}, known
         )
 
+    def _filling_below(self, count: int) -> Self:
+        """Set which users have virtual events beside their own."""
+        if count < 1:
+            raise MethodError(f"fill_below (={count}) must be 1 or more")
+        if count > 1 and not self.model.makes_events:
+            name = self.facts["method"]["name"]
+            raise MethodError(f"fill_below (={count}): {name} makes no events; take mail-base")
+        self.model.fill_below = count
+        return self
+
     def predict(self, dataset: Dataset, split: str, *, hides_behavior: bool = True) -> Predictions:
         """Return the predictions for a split of the dataset that it was trained on.
 
@@ -171,8 +186,8 @@ class Recommender:
 
         Returns:
             A table with U x I rows, user by user: 'user', 'item', a probability for each task by
-            its name, and 'behavior': 'real', 'none', or 'virtual' where a tower makes it or old
-            users' stands in.
+            its name, and 'behavior': 'real', 'none', 'virtual' where a tower makes it or old users'
+            stands in, or 'both' for users of few events below `fill_below`.
 
         Raises:
             DataError: when a table lacks its key column, or events lack one of theirs.
@@ -201,7 +216,9 @@ class Recommender:
             "user": given_users.keys.take(pa.array(user)),
             "item": given_items.keys.take(pa.array(item)),
             **tasks,
-            "behavior": np.where(counts[user] > 0, REAL, fallback),
+            "behavior": np.select(
+                [counts[user] >= self.model.fill_below, counts[user] > 0], [REAL, BOTH], fallback
+            ),
         })  # fmt: skip
 
     def _probabilities(

@@ -238,6 +238,6 @@ def test_short_behavior_that_is_foretold_perfectly_ends_where_the_real_does(virt
         last.bias.copy_(torch.cat([block.mean(0) for block in blocks]))
     virtual, repeats = tower.generate(torch.randn(1, SHAPE.attributes, SHAPE.dim))
     nobody = behavior_of([0], [0], SHAPE.dim)
-    filled, _ = nobody.append_virtual(virtual, repeats).pad_users(2, newest_first=True)
+    filled, _ = nobody.fill(torch.tensor([0]), virtual, repeats).pad_users(2, newest_first=True)
     expected = events[:, :2] if virtual_events is None else events[:, :3].mean(1, keepdim=True)
     torch.testing.assert_close(filled, expected.expand(1, 2, -1))

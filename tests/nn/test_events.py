@@ -103,7 +103,9 @@ def test_take_gives_those_that_are_named(kind, index):
     if kind == "vectors":
         events = Vectors(events.values, torch.arange(len(events)))
     if kind == "filled":
-        events = Filled(events, torch.randn(2, 2, DIM), torch.tensor([[3, 0], [1, 2]]))
+        offsets, users = offsets_of(LENGTHS), torch.tensor([0, len(LENGTHS) - 1])
+        virtual = torch.randn(2, 2, DIM).double()
+        events = Filled(events, offsets, users, virtual, torch.tensor([[3, 0], [1, 2]]))
     index = torch.tensor(index, dtype=torch.int64)
     taken = events.take(index)
     assert len(taken) == len(index)
@@ -114,17 +116,23 @@ def test_take_gives_those_that_are_named(kind, index):
         assert torch.equal(taken.repeats, events.repeats[index])
 
 
-def test_filled_events_are_the_real_ones_and_behind_them_the_virtual():
-    real = looked_up(LENGTHS)
+@pytest.mark.parametrize("users", [(0, 1), (1, 3), (3, 4), (2, 5)])
+def test_filled_events_are_each_users_virtual_ones_and_behind_them_the_real(users):
+    lengths = [3, 1, 0, 2, 0, 0]
+    real, offsets = looked_up(lengths), offsets_of(lengths)
     virtual, repeats = torch.randn(2, 3, DIM).double(), torch.tensor([[2, 0, 5], [0, 0, 1]])
-    filled = Filled(real, virtual, repeats)
-    assert len(filled) == len(real) + 3 == len(filled.values)
-    assert torch.equal(
-        filled.values[-3:], torch.stack([virtual[0, 0], virtual[0, 2], virtual[1, 2]])
-    )
-    assert filled.repeats.tolist() == [1] * len(real) + [2, 5, 1]
-    offsets = offsets_of([*LENGTHS, 2, 1])
-    found = filled.sums(offsets)
-    torch.testing.assert_close(found, Vectors(filled.values, filled.repeats).sums(offsets))
-    new = torch.stack([2 * virtual[0, 0] + 5 * virtual[0, 2], virtual[1, 2]])
-    torch.testing.assert_close(found[-2:], new)
+    filled = Filled(real, offsets, torch.tensor(users), virtual, repeats)
+    before = {users[0]: [(virtual[0, 0], 2), (virtual[0, 2], 5)], users[1]: [(virtual[1, 2], 1)]}
+    expected = [
+        before.get(user, [])
+        + [(event, 1) for event in real.values[offsets[user] : offsets[user + 1]]]
+        for user in range(len(lengths))
+    ]
+    flat = [pair for own in expected for pair in own]
+    assert len(filled) == len(flat) == len(real) + 3
+    assert torch.equal(filled.values, torch.stack([event for event, _ in flat]))
+    assert filled.repeats.tolist() == [count for _, count in flat]
+    assert torch.equal(filled.all_offsets, offsets_of([len(own) for own in expected]))
+    found = filled.sums(filled.all_offsets)
+    written_out = Vectors(filled.values, filled.repeats).sums(filled.all_offsets)
+    torch.testing.assert_close(found, written_out)

@@ -84,10 +84,10 @@ def written_out(behavior):
 
 
 @pytest.mark.parametrize(("lengths", "repeats"), REPEATS)
-def test_append_virtual_gives_new_users_theirs_and_leaves_old_ones(lengths, repeats):
+def test_fill_gives_new_users_virtual_behavior_and_leaves_old_ones(lengths, repeats):
     behavior = behavior_of(lengths, [0])
     virtual = torch.randn(len(repeats), len(repeats[0]), 3)
-    filled = written_out(behavior.append_virtual(virtual, torch.tensor(repeats)))
+    filled = written_out(fill_new(behavior, virtual, repeats))
     num_old = len(lengths) - len(repeats)
     for user in range(num_old):
         assert torch.equal(events_of(filled, user), events_of(behavior, user))
@@ -96,11 +96,31 @@ def test_append_virtual_gives_new_users_theirs_and_leaves_old_ones(lengths, repe
         assert torch.equal(events_of(filled, num_old + place), expected)
 
 
+def fill_new(behavior, virtual, repeats):
+    """Fill the last users, who have no behavior."""
+    users = torch.arange(len(behavior.offsets) - 1)[-len(repeats) :]
+    return behavior.fill(users, virtual, torch.tensor(repeats))
+
+
+@pytest.mark.parametrize("repeats", [[1, 1, 1, 1, 1], [5], [2, 3], [0, 2, 0, 3], [1, 0, 2, 0]])
+@pytest.mark.parametrize("lengths", [[0, 2], [2, 0, 5], [1], [3, 9, 1], [4, 5, 6]])
+def test_fill_leaves_the_newest_places_to_the_real_events(lengths, repeats):
+    behavior = behavior_of(lengths, [0])
+    virtual = torch.randn(len(lengths), len(repeats), 3)
+    filled = written_out(
+        behavior.fill(torch.arange(len(lengths)), virtual, torch.tensor([repeats for _ in lengths]))
+    )
+    for user, length in enumerate(lengths):
+        long = torch.repeat_interleave(virtual[user], torch.tensor(repeats), dim=0)
+        left = long[: max(len(long) - length, 0)]
+        assert torch.equal(events_of(filled, user), torch.cat([left, events_of(behavior, user)]))
+
+
 @pytest.mark.parametrize(("lengths", "repeats"), REPEATS)
 def test_events_that_repeat_are_as_if_written_out(lengths, repeats):
     users = [0, *range(len(lengths)), 0]
     virtual = torch.randn(len(repeats), len(repeats[0]), 3)
-    short = behavior_of(lengths, users).append_virtual(virtual, torch.tensor(repeats))
+    short = fill_new(behavior_of(lengths, users), virtual, repeats)
     long = written_out(short)
     assert torch.equal(short.lengths, long.lengths)
     torch.testing.assert_close(short.pool(), long.pool())

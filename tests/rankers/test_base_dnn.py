@@ -6,7 +6,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from builders import SHAPE, inputs_of
+from builders import SHAPE, inputs_of, with_virtual
 from thaw.rankers import BaseDNN
 
 
@@ -80,10 +80,7 @@ def test_pooled_behavior_of_new_users_is_the_zero_vector(inputs):
 
 def test_virtual_behavior_takes_the_place_of_empty_behavior(model, inputs):
     virtual = torch.randn(2, SHAPE.max_events, SHAPE.dim)
-    behavior = inputs.behavior.append_virtual(
-        virtual, torch.tensor([[1, 1, 1, 1, 1], [1, 1, 0, 0, 0]])
-    )
-    filled = replace(inputs, behavior=behavior)
+    filled = with_virtual(inputs, virtual, [[1, 1, 1, 1, 1], [1, 1, 0, 0, 0]])
     found = torch.sigmoid(model(filled).logits).detach().numpy()
     np.testing.assert_allclose(found, slow_base_dnn(model, filled), rtol=1e-5)
     assert np.array_equal(found[0], torch.sigmoid(model(inputs).logits)[0].detach().numpy())

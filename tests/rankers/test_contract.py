@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from builders import SHAPE, TOWER, batch_of, copies, differing, inputs_of, same
+from builders import SHAPE, TOWER, batch_of, copies, differing, inputs_of, same, with_virtual
 from thaw.errors import MethodError
 from thaw.methods import Method
 from thaw.model import build as build_model
@@ -73,7 +73,7 @@ def test_every_ranker_is_among_the_cases():
 @rankers
 def test_virtual_behavior_is_seen(ranker, tasks):
     model, inputs = build(ranker, replace(SHAPE, tasks=tasks)), inputs_of(*BATCHES["mixed"])
-    behavior = inputs.behavior.append_virtual(torch.ones(2, 2, 4), torch.tensor([[3, 2], [1, 0]]))
+    behavior = with_virtual(inputs, torch.ones(2, 2, 4), [[3, 2], [1, 0]]).behavior
     change = model(replace(inputs, behavior=behavior)).logits - model(inputs).logits
     assert (change.abs() > 1e-5).any(1).tolist() == inputs.is_new.tolist()
 
@@ -82,11 +82,11 @@ def test_virtual_behavior_is_seen(ranker, tasks):
 def test_an_event_that_repeats_is_seen_as_often(ranker, tasks):
     model, inputs = build(ranker, replace(SHAPE, tasks=tasks)), inputs_of(*BATCHES["mixed"])
     virtual = torch.randn(2, 2, 4)
-    counted = inputs.behavior.append_virtual(virtual, torch.tensor([[3, 2], [1, 0]]))
+    counted = with_virtual(inputs, virtual, [[3, 2], [1, 0]])
     rows = [virtual[0, 0]] * 3 + [virtual[0, 1]] * 2 + [virtual[1, 0]]
     written_out = torch.stack([*rows, *[torch.zeros(4)] * 4]).view(2, 5, 4)
-    once = inputs.behavior.append_virtual(written_out, torch.tensor([[1] * 5, [1, 0, 0, 0, 0]]))
-    found, expected = (model(replace(inputs, behavior=each)).logits for each in (counted, once))
+    once = with_virtual(inputs, written_out, [[1] * 5, [1, 0, 0, 0, 0]])
+    found, expected = (model(each).logits for each in (counted, once))
     torch.testing.assert_close(found, expected)
 
 

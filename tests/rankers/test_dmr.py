@@ -1,12 +1,10 @@
 """DMR's two networks and its auxiliary loss, against loops over users and events."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 import torch
 
-from builders import SHAPE, inputs_of
+from builders import SHAPE, inputs_of, with_virtual
 from thaw.rankers import DMR
 
 LENGTHS, USER = [2, 5, 1, 4, 0, 0], [0, 4, 1, 1, 5, 2, 0, 3]
@@ -136,7 +134,6 @@ def test_serving_has_no_auxiliary_loss(model, inputs):
 
 
 def test_virtual_behavior_is_not_foretold(model, inputs):
-    virtual, repeats = torch.randn(2, 2, SHAPE.dim), torch.ones(2, 2, dtype=torch.int64)
-    filled = replace(inputs, behavior=inputs.behavior.append_virtual(virtual, repeats))
+    filled = with_virtual(inputs, torch.randn(2, 2, SHAPE.dim), [[1, 1], [1, 1]])
     model.train()
     torch.testing.assert_close(model(filled).auxiliary_loss, model(inputs).auxiliary_loss)

@@ -54,6 +54,34 @@ def test_what_virtual_behavior_brings_stands_first() -> None:
     assert "base-dnn 0.5500 (+0.0500, p = 0.010)" in told
 
 
+def with_filled(*each: tuple[float, float]) -> ByEvents:
+    """A difference and a p-value of filled places for each count after 0."""
+    found = curve(*[(0.61, 0.4, 0.01)] * 3)
+    filled = [line("f", (figure(0.6, p, d),) * 2, base="m") for d, p in each]
+    steps = zip(found.points[1:], filled, strict=True)
+    points = (found.points[0], *(replace(step, against_real=one) for step, one in steps))
+    return replace(found, points=points)
+
+
+def test_virtual_events_beside_real_ones_are_advised_up_to_where_they_stop_to_help() -> None:
+    told = verdict(with_filled((0.02, 0.001), (0.01, 0.01), (0.001, 0.4)))
+    where = "AUC: virtual events in the places that real ones leave empty are significantly better"
+    assert f"{where} with 1 (+0.0200), 2 (+0.0100)." in told
+    assert "users of up to 2 events gains by virtual ones beside theirs" in told
+    assert "fill_below=3)." in told
+
+
+def test_virtual_events_that_harm_are_not_advised() -> None:
+    told = verdict(with_filled((-0.02, 0.001), (0.01, 0.01), (0.001, 0.4)))
+    assert "significantly better with 2 (+0.0100); significantly worse with 1 (-0.0200)." in told
+    assert "fill_below" not in told
+
+
+def test_without_virtual_events_beside_real_ones_nothing_is_said_of_them() -> None:
+    told = verdict(curve(*[(0.61, 0.4, 0.01)] * 3))
+    assert "places" not in told
+
+
 def point(share: float, direction: int, gap: Interval) -> WorldPoint:
     flat = Interval(0.6, 0.59, 0.61)
     return WorldPoint(

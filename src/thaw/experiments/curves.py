@@ -33,6 +33,8 @@ class EventsPoint:
         base: the ranker alone.
         against_base: the method, compared with that.
         against_virtual: the method, compared with itself on virtual behavior alone.
+        against_real: the method with virtual events in the places that the shown ones leave empty,
+            compared with itself without; None where it makes no events, or shows none.
     """
 
     events: int
@@ -41,6 +43,7 @@ class EventsPoint:
     base: Line
     against_base: Line
     against_virtual: Line
+    against_real: Line | None = None
 
 
 @dataclass(frozen=True)
@@ -100,6 +103,11 @@ def by_events(
         list(trained(dataset, each, options, out, progress, alone=alone)) for each in (base, what)
     ]
     found = [[_asked(dataset, each, rows, count) for count in shown] for each in runs]
+    makes_events = runs[1][0].model.makes_events
+    filled = [
+        _asked(dataset, runs[1], rows, count, every) if makes_events and count > 0 else None
+        for count in shown
+    ]
     tasks = tuple(task.name for task in dataset.schema.tasks)
     table = dataset.splits["test"]
     pointer = np.asarray(table.pointer)[rows]
@@ -111,8 +119,10 @@ def by_events(
         users=len(np.unique(np.asarray(table.user)[rows])),
         seeds=tuple(each.seed for each in options),
         points=tuple(
-            _point(count, every, float((pointer > count).mean()), own, filled, found[1][0], tasks)
-            for count, own, filled in zip(shown, *found, strict=True)
+            _point(
+                count, every, float((pointer > count).mean()), own, there, both, found[1][0], tasks
+            )
+            for count, own, there, both in zip(shown, *found, filled, strict=True)
         ),
     )
 
@@ -127,13 +137,16 @@ def check_makes_behavior(experiment: str, what: Method) -> None:
         raise MethodError(f"{experiment}: {what.name} makes no virtual behavior; take mail-base")
 
 
-def _asked(dataset: Dataset, runs: list[Recommender], rows: np.ndarray, events: int) -> Trained:
+def _asked(
+    dataset: Dataset, runs: list[Recommender], rows: np.ndarray, events: int, fill_below: int = 1
+) -> Trained:
     """A method's predictions for some rows, seed by seed, when so many events are shown."""
-    found = tuple(
-        _only(predict(run.model, dataset, "test", shown_events=events), rows) for run in runs
-    )
+    found = []
+    for run in runs:
+        run.model.fill_below = fill_below
+        found.append(_only(predict(run.model, dataset, "test", shown_events=events), rows))
     name = f"{runs[0].facts['method']['name']}, {events} events"
-    return Trained(name, None, "method", found, ())
+    return Trained(name, None, "method", tuple(found), ())
 
 
 def _only(found: Predictions, rows: np.ndarray) -> Predictions:
@@ -147,6 +160,7 @@ def _point(
     cut_share: float,
     base: Trained,
     method: Trained,
+    filled: Trained | None,
     virtual: Trained,
     tasks: tuple[str, ...],
 ) -> EventsPoint:
@@ -159,4 +173,11 @@ def _point(
         base=lines([base], tasks)[0],
         against_base=lines([base, beside], tasks)[1],
         against_virtual=lines([virtual, own], tasks)[1],
+        against_real=None if filled is None else _against(method, filled, tasks),
     )
+
+
+def _against(method: Trained, filled: Trained, tasks: tuple[str, ...]) -> Line:
+    """The method with virtual events beside the real ones, compared with itself without."""
+    beside = replace(filled, name=f"{filled.name}, filled", base=method.name)
+    return lines([method, beside], tasks)[1]

@@ -134,32 +134,45 @@ class LookedUp:
 
 @dataclass(frozen=True)
 class Filled:
-    """Real events of old users, and behind them virtual ones of new users (Eq. 10).
+    """Real events, and before those of some users virtual ones (Eq. 10).
 
     Attributes:
         real: N events.
-        virtual: [U_new, k, d] float.
-        virtual_repeats: [U_new, k] int64, how many times in a row each stands there; 0 for not.
+        offsets: [U + 1] int64, where each user's real events begin.
+        users: [V] int64, who has virtual events.
+        virtual: [V, k, d] float.
+        virtual_repeats: [V, k] int64, how many times in a row each stands there; 0 for not.
     """
 
     real: Events
+    offsets: Tensor
+    users: Tensor
     virtual: Tensor
     virtual_repeats: Tensor
 
     @cached_property
     def values(self) -> Tensor:
         """[N + those that stand there, d], made once."""
-        return torch.cat([self.real.values, self.virtual[self.virtual_repeats > 0]])
+        found = torch.cat([self.real.values, self.virtual[self._stands]])
+        return found.index_select(0, self._order)
 
     @cached_property
     def repeats(self) -> Tensor:
         """[N + those that stand there] int64."""
         once = self.virtual_repeats.new_ones(len(self.real))
-        return torch.cat([once, self.virtual_repeats[self.virtual_repeats > 0]])
+        found = torch.cat([once, self.virtual_repeats[self._stands]])
+        return found.index_select(0, self._order)
 
     def __len__(self) -> int:
         """How many there are, real and virtual."""
-        return len(self.repeats)
+        return len(self._order)
+
+    @property
+    def all_offsets(self) -> Tensor:
+        """[U + 1] int64, where each user's events begin, virtual and real."""
+        counts = torch.zeros_like(self.offsets[1:])
+        counts = counts.index_copy(0, self.users, self._stands.sum(1))
+        return self.offsets + F.pad(counts.cumsum(0), (1, 0))
 
     def take(self, index: Tensor) -> Vectors:
         """Return some of the events."""
@@ -167,9 +180,22 @@ class Filled:
 
     def sums(self, offsets: Tensor) -> Tensor:
         """Return each user's sum [U, d]."""
-        real = self.real.sums(offsets[: len(offsets) - len(self.virtual)])
+        real = self.real.sums(self.offsets)
         virtual = (self.virtual * self.virtual_repeats.unsqueeze(2)).sum(1)
-        return torch.cat([real, virtual])
+        return real.index_add(0, self.users, virtual)
+
+    @property
+    def _stands(self) -> Tensor:
+        """[V, k] bool, which virtual events stand there."""
+        return self.virtual_repeats > 0
+
+    @cached_property
+    def _order(self) -> Tensor:
+        """Which of the real events and, counted on, the virtual ones stands where."""
+        real = owners(self.offsets, len(self.real))
+        virtual = torch.repeat_interleave(self.users, self._stands.sum(1))
+        keys = torch.cat([2 * real + 1, 2 * virtual])
+        return _order(keys, 2 * len(self.offsets))
 
 
 def owners(offsets: Tensor, count: int) -> Tensor:

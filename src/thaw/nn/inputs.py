@@ -110,17 +110,21 @@ class Behavior:
         each = replace(self, events=Vectors(self.values, self.repeats))
         return each.select_users(self.user)
 
-    def append_virtual(self, virtual: Tensor, repeats: Tensor) -> "Behavior":
-        """Give virtual behavior to the last users, who must be those without any (Eq. 10).
+    def fill(self, users: Tensor, virtual: Tensor, repeats: Tensor) -> "Behavior":
+        """Give users virtual events, in the places that their real ones leave empty (Eq. 10).
+
+        The newest events are the real ones; who has none has the virtual ones alone.
 
         Args:
-            virtual: [U_new, k, d].
-            repeats: [U_new, k] int64, how many times each virtual event stands there; 0 for not.
+            users: [V] int64, ascending.
+            virtual: [V, k, d], oldest first.
+            repeats: [V, k] int64, how many times each virtual event stands there; 0 for not.
         """
-        num_old = len(self.offsets) - 1 - len(virtual)
-        ends = self.offsets[num_old] + (repeats > 0).sum(1).cumsum(0)
-        offsets = torch.cat([self.offsets[: num_old + 1], ends])
-        return Behavior(Filled(self.events, virtual, repeats), offsets, self.user)
+        taken = self.offsets.diff().index_select(0, users).unsqueeze(1)
+        newer = repeats.flip(1).cumsum(1).flip(1) - repeats
+        left = (newer + repeats - torch.maximum(newer, taken)).clamp(min=0)
+        filled = Filled(self.events, self.offsets, users, virtual, left)
+        return Behavior(filled, filled.all_offsets, self.user)
 
 
 @dataclass(frozen=True)

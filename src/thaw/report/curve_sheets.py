@@ -1,5 +1,6 @@
 """The pages of the curves: by the number of events shown, and by what attributes determine."""
 
+import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -22,13 +23,18 @@ from thaw.statistics import Interval
 def by_events_sheet(found: ByEvents, given: About, rule: tuple[str, str]) -> Sheet:
     """Return the page of the curve by the number of events."""
     parts = tuple(
-        _events_part(found, task, metric, name) for task in found.tasks for metric, name in METRICS
+        part
+        for task in found.tasks
+        for metric, name in METRICS
+        for part in _events_parts(found, task, metric, name)
     )
     verdict = tuple(
         sentence
         for task in found.tasks
-        for metric, name in METRICS
-        for sentence in _events_verdict(found, task, metric, name)
+        for sentence in (
+            *(told for each in METRICS for told in _events_verdict(found, task, *each)),
+            *_advice(found, task),
+        )
     )
     return Sheet(
         f"{given.data}: by the number of real events",
@@ -62,12 +68,17 @@ def by_attributes_sheet(
     )
 
 
-def _events_part(found: ByEvents, task: str, metric: Statistic, name: str) -> Part:
+def _events_parts(found: ByEvents, task: str, metric: Statistic, name: str) -> tuple[Part, ...]:
     points = found.points
     own = [_figures(point, task, metric) for point in points]
+    filled = _filled(found, task, metric)
     top = own[-1][0].interval
+    also = (
+        Series("filled", "other", (own[0][1].interval, *(each.interval for _, each in filled))),
+    )
     series = (
         Series(found.method, "", tuple(method.interval for _, method, _ in own)),
+        *(also if filled else ()),
         Series(found.base, "plain", tuple(base.interval for base, _, _ in own)),
         Series("ceiling", "top", tuple(Interval(top.mean, math.nan, math.nan) for _ in own)),
     )
@@ -85,7 +96,35 @@ def _events_part(found: ByEvents, task: str, metric: Statistic, name: str) -> Pa
         "of the last events. At 0 the method's tower fills. The ceiling is the base with all "
         "events."
     )
-    return Part(title, (panel,), caption, grid)
+    first = Part(title, (panel,), caption, grid)
+    return (first, _filled_part(f"{title}, filled", filled, own)) if filled else (first,)
+
+
+def _filled_part(
+    title: str, filled: Sequence[tuple[str, Figure]], own: Sequence[tuple[Figure, Figure, Figure]]
+) -> Part:
+    grid = Grid(
+        ("events shown", "method", "filled", "±", "less method", "p"),
+        tuple(
+            (place, fixed(method.interval.mean), fixed(each.interval.mean),
+             half_width(each.interval), *_tested(each))
+            for (place, each), (_, method, _) in zip(filled, own[1:], strict=True)
+        ),
+    )  # fmt: skip
+    caption = (
+        "Filled: the same models, virtual events in the places that the shown ones leave empty. "
+        "Nothing is trained anew."
+    )
+    return Part(title, (), caption, grid)
+
+
+def _filled(found: ByEvents, task: str, metric: Statistic) -> list[tuple[str, Figure]]:
+    """By the number shown, the method with virtual events beside real ones; empty if it can't."""
+    return [
+        (_shown(point), figure(point.against_real.cell(task, SEGMENT), metric))
+        for point in found.points
+        if point.against_real is not None
+    ]
 
 
 def _figures(point: EventsPoint, task: str, metric: Statistic) -> tuple[Figure, Figure, Figure]:
@@ -134,7 +173,44 @@ def _events_verdict(found: ByEvents, task: str, metric: Statistic, name: str) ->
     )
     means = [other.interval.mean for _, other, _ in own]
     directions = [virtual.direction for _, _, virtual in own]
-    return [first, f"{_turn(found, directions, name)} {_turn_of_means(found, means)}"]
+    second = f"{_turn(found, directions, name)} {_turn_of_means(found, means)}"
+    filled = _filled(found, task, metric)
+    return [first, second, _filling(filled, which)] if filled else [first, second]
+
+
+def _filling(filled: Sequence[tuple[str, Figure]], which: str) -> str:
+    """Whether virtual events beside real ones help."""
+
+    def at(direction: int) -> str:
+        return ", ".join(
+            f"{place} ({signed(each.test.difference)})"
+            for place, each in filled
+            if each.direction == direction and each.test is not None
+        )
+
+    better = f"significantly better with {at(1)}" if at(1) else ""
+    worse = f"significantly worse with {at(-1)}" if at(-1) else ""
+    told = "; ".join(each for each in (better, worse) if each)
+    where = f"{which}: virtual events in the places that real ones leave empty are"
+    return f"{where} {told or 'at no number of real events significantly different'}."
+
+
+def _advice(found: ByEvents, task: str) -> list[str]:
+    """Up to how many events a user should have virtual ones beside them: better, never worse."""
+    own, within = (_filled(found, task, metric) for metric, _ in METRICS)
+    helps = [
+        one.direction > 0 and other.direction >= 0
+        for (_, one), (_, other) in zip(own, within, strict=True)
+    ]
+    lasting = len([*itertools.takewhile(bool, helps)])
+    if lasting == 0:
+        return []
+    events = found.points[lasting].events
+    of = f" of {task}" if len(found.tasks) > 1 else ""
+    return [
+        f"The ranking{of} for users of up to {events} events gains by virtual ones beside theirs: "
+        f"Recommender.load(..., fill_below={events + 1})."
+    ]
 
 
 def _turn(found: ByEvents, directions: Sequence[int], name: str) -> str:
@@ -181,6 +257,7 @@ def _events_legend(found: ByEvents) -> tuple[tuple[str, str], ...]:
         ("rows cut", "the share of the rows with more events than are shown"),
         ("±", _half(len(found.seeds))),
         ("less base", "method less base at the same place, with the p-value"),
+        ("filled", "virtual events in the places, of n_v, that the shown events leave empty"),
         ("less virtual", "method at this place less method with no event shown, with the p-value"),
         ("p", "the larger of two: a t-test paired by seed, a paired bootstrap over users; with one "
          f"seed the bootstrap alone; significant below {SIGNIFICANT}, not adjusted"),

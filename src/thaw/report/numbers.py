@@ -75,6 +75,8 @@ def _point(point: EventsPoint, tasks: Sequence[str]) -> dict[str, Any]:
         "method": point.against_base,
         "method_against_virtual": point.against_virtual,
     }
+    if point.against_real is not None:
+        lines["filled"] = point.against_real
     return {
         "events": point.events,
         "is_all": point.is_all,
