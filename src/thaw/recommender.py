@@ -211,14 +211,13 @@ class Recommender:
         )
         makes_none = self.model.tower is None or isinstance(self.model.tower, IdGenerator)
         fallback = NONE if makes_none else VIRTUAL
+        full = min(self.model.fill_below, self.model.max_events)
         tasks = {task.name: probabilities[:, index] for index, task in enumerate(schema.tasks)}
         return pa.table({
             "user": given_users.keys.take(pa.array(user)),
             "item": given_items.keys.take(pa.array(item)),
             **tasks,
-            "behavior": np.select(
-                [counts[user] >= self.model.fill_below, counts[user] > 0], [REAL, BOTH], fallback
-            ),
+            "behavior": np.select([counts[user] >= full, counts[user] > 0], [REAL, BOTH], fallback),
         })  # fmt: skip
 
     def _probabilities(
