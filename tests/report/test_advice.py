@@ -3,6 +3,7 @@ import dataclasses
 from comparisons import base, ceiling, comparison, figure, line, mail
 
 from thaw.experiments.comparison import Line
+from thaw.experiments.foretold import Foretold
 from thaw.experiments.references import ATTRIBUTES_ONLY
 from thaw.report import advice
 from thaw.statistics import PairedTest
@@ -34,6 +35,12 @@ def with_reference(p: float, difference: float) -> tuple[Line, Line]:
 
 def test_who_wins_at_no_cost_is_to_be_tried_on_real_users() -> None:
     assert told() == "Try mail-base in the place of base-dnn on a share of real users."
+
+
+def test_who_wins_by_virtual_behavior_is_asked_about_users_of_few_events_too() -> None:
+    wins = dataclasses.replace(mail(), foretold=(Foretold(0.0, 0.1, 0.0, 0.1, 90),))
+    asked = "users of few events should keep virtual ones: thaw experiment by-events DATASET"
+    assert told(base(), wins, ceiling()).endswith(f"{asked} --method mail-base.")
 
 
 def test_of_several_the_highest_at_no_cost_is_named() -> None:

@@ -80,7 +80,11 @@ def _take(line: Line, task: str) -> str:
             f"{line.name} wins for new users and costs old ones: rank the new by {line.name} and "
             f"the old by {line.base}."
         )
-    return f"Try {line.name} in the place of {line.base} on a share of real users."
+    first = f"Try {line.name} in the place of {line.base} on a share of real users."
+    if not line.foretold:
+        return first
+    asked = f"thaw experiment by-events DATASET --method {line.name}"
+    return f"{first} Before, ask whether users of few events should keep virtual ones: {asked}."
 
 
 def _untried(comparison: Comparison, base: Line) -> list[str]:
