@@ -179,7 +179,7 @@ class Filled:
         return Vectors(self.values, self.repeats).take(index)
 
     def sums(self, offsets: Tensor) -> Tensor:
-        """Return each user's sum [U, d]."""
+        """Return each user's sum [U, d]; `offsets` are its own `all_offsets`."""
         real = self.real.sums(self.offsets)
         virtual = (self.virtual * self.virtual_repeats.unsqueeze(2)).sum(1)
         return real.index_add(0, self.users, virtual)

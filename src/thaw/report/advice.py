@@ -81,7 +81,7 @@ def _take(line: Line, task: str) -> str:
             f"the old by {line.base}."
         )
     first = f"Try {line.name} in the place of {line.base} on a share of real users."
-    if not line.foretold:
+    if not line.foretold or line.name.removesuffix(DROPOUT) not in METHODS:
         return first
     asked = f"thaw experiment by-events DATASET --method {line.name}"
     return f"{first} Before, ask whether users of few events should keep virtual ones: {asked}."
