@@ -9,7 +9,7 @@ import numpy as np
 from thaw.data import Dataset
 from thaw.errors import DataError, MethodError
 from thaw.experiments.comparison import Line
-from thaw.experiments.lines import Trained, lines
+from thaw.experiments.lines import Trained, compared
 from thaw.experiments.runs import trained
 from thaw.methods import MetaEmb, Method
 from thaw.options import Training
@@ -164,20 +164,12 @@ def _point(
     virtual: Trained,
     tasks: tuple[str, ...],
 ) -> EventsPoint:
-    beside = replace(method, base=base.name)
-    own = replace(method, base=None if method is virtual else virtual.name)
     return EventsPoint(
         events=events,
         is_all=events == every,
         cut_share=cut_share,
-        base=lines([base], tasks)[0],
-        against_base=lines([base, beside], tasks)[1],
-        against_virtual=lines([virtual, own], tasks)[1],
-        against_real=None if filled is None else _against(method, filled, tasks),
+        base=compared(base, None, tasks),
+        against_base=compared(method, base, tasks),
+        against_virtual=compared(method, None if method is virtual else virtual, tasks),
+        against_real=None if filled is None else compared(filled, method, tasks),
     )
-
-
-def _against(method: Trained, filled: Trained, tasks: tuple[str, ...]) -> Line:
-    """The method with virtual events beside the real ones, compared with itself without."""
-    beside = replace(filled, name=f"{filled.name}, filled", base=method.name)
-    return lines([method, beside], tasks)[1]

@@ -64,14 +64,29 @@ class Trained:
 
 def lines(trained: Sequence[Trained], tasks: Sequence[str]) -> tuple[Line, ...]:
     """Compare each line with its base and its base's ceiling, task by task."""
-    return tuple(_line(this, trained, tasks) for this in trained)
+    return tuple(_among(this, trained, tasks) for this in trained)
 
 
-def _line(this: Trained, every: Sequence[Trained], tasks: Sequence[str]) -> Line:
+def compared(this: Trained, base: Trained | None, tasks: Sequence[str]) -> Line:
+    """Compare a line with another one, or with none, whatever its own base is."""
+    return _line(this, base.name if base is not None else None, base, (None, None), tasks)
+
+
+def _among(this: Trained, every: Sequence[Trained], tasks: Sequence[str]) -> Line:
     base = next((each for each in every if each.name == this.base), None)
     own = [each for each in every if each.kind == CEILING and each.base == this.base]
     # What it may reach: the base's ceiling, and what attributes allow.
     goals = next(iter(own), None), next((e for e in every if e.name == ATTRIBUTES_ONLY), None)
+    return _line(this, this.base, base, goals, tasks)
+
+
+def _line(
+    this: Trained,
+    base_name: str | None,
+    base: Trained | None,
+    goals: tuple[Trained | None, Trained | None],
+    tasks: Sequence[str],
+) -> Line:
     cells = tuple(
         Cell(
             task,
@@ -83,7 +98,7 @@ def _line(this: Trained, every: Sequence[Trained], tasks: Sequence[str]) -> Line
         for number, task in enumerate(tasks)
         for name in SEGMENTS
     )
-    return Line(this.name, this.base, this.kind, cells, this.runs, this.foretold)
+    return Line(this.name, base_name, this.kind, cells, this.runs, this.foretold)
 
 
 def _figure(
