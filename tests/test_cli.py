@@ -263,6 +263,16 @@ def test_help_teaches(command: str) -> None:
     assert "--out" in text or command == "evaluate"
 
 
+def test_the_demo_goes_the_whole_way(tmp_path: Path) -> None:
+    found = thaw_("demo", "--out", tmp_path, "--users", 500)
+    for told in ("mail-base+dropout", "ceiling of base-dnn", "p_attributes", "Verdict"):
+        assert told in found
+    assert Dataset.open(tmp_path / "dataset").schema.new_users.rule == "strict"
+    assert "mail-base+dropout" in (tmp_path / "report.html").read_text()
+    with pytest.raises(thaw.DataError, match="holds a demo with 500 users; choose another --out"):
+        thaw_("demo", "--out", tmp_path, "--users", 600)
+
+
 def test_the_version_is_told() -> None:
     assert re.fullmatch(r"thaw \d+\.\d+\S*, torch 2\.\S+\n", thaw_("--version"))
 
