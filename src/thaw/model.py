@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from thaw.batch import Batch
 from thaw.data import Dataset, Layout
 from thaw.errors import MethodError
-from thaw.methods import Lookalikes, MetaEmb, Method
+from thaw.methods import MAIL, Lookalikes, MetaEmb, Method
 from thaw.nn.embeddings import Embeddings
 from thaw.nn.fitted import Fitted
 from thaw.nn.id_generator import IdGenerator
@@ -32,15 +32,13 @@ class Model(nn.Module):
         ranker: the ranking tower.
         tower: what makes virtual behavior: the zero-shot tower, or what is in its place; or None.
         max_events: n_v.
-        learns_every: at every so many-th step the tower learns.
-        users_per_step: how many old users of a batch it learns from; None means all.
-        calibrated: whether it never learns from those that its calibration needs.
-        sees_all: whether the tower sees context and target beside the attributes.
-        fills_in_training: whether new users are filled in training.
+        mail: how MAIL's tower learns and what it sees; None where another is in its place.
         hidden_attribute: the position of the attribute that is hidden from the tower, as new users
             have none that training saw; or None.
 
     Attributes:
+        calibrated: whether the tower never learns from those that its calibration needs.
+        sees_all: whether the tower sees context and target beside the attributes.
         fill_below: outside of training, users with fewer events than these are filled: 1, new
             users alone, unless it is set.
     """
@@ -52,19 +50,15 @@ class Model(nn.Module):
         ranker: nn.Module,
         tower: Tower | None,
         max_events: int,
-        learns_every: int = 1,
-        users_per_step: int | None = None,
-        calibrated: bool = False,
-        sees_all: bool = False,
-        fills_in_training: bool = True,
+        mail: MAIL | None = None,
         hidden_attribute: int | None = None,
     ) -> None:
         super().__init__()
         self.embeddings, self.ranker, self.tower = embeddings, ranker, tower
         self.max_events, self.hidden_attribute = max_events, hidden_attribute
-        self.learns_every, self.users_per_step = learns_every, users_per_step
-        self.calibrated = calibrated
-        self.sees_all, self.fills_in_training = sees_all, fills_in_training
+        self.mail = mail
+        self.calibrated = mail is not None and mail.calibrated and mail.trained_by != "none"
+        self.sees_all = mail is not None and mail.attribute_side == "all"
         self.fill_below = 1
 
     def forward(self, batch: Batch) -> Tensor:
@@ -89,9 +83,11 @@ class Model(nn.Module):
 
     def zero_shot_losses(self, inputs: Inputs, users: Tensor) -> ZeroShotLosses:
         """Return the tower's losses on some old users, or on a sample (Algorithm 1, line 8)."""
+        assert self.mail is not None
         assert isinstance(self.tower, ZeroShotTower)
-        if self.users_per_step is not None and len(users) > self.users_per_step:
-            users = users[torch.randperm(len(users), device=users.device)[: self.users_per_step]]
+        most = self.mail.users_per_step
+        if most is not None and len(users) > most:
+            users = users[torch.randperm(len(users), device=users.device)[:most]]
         chosen = inputs.behavior.select_users(users)
         behavior, mask = chosen.pad_users(self.max_events, newest_first=True)
         attributes = self.seen(inputs).index_select(0, users)
@@ -101,7 +97,7 @@ class Model(nn.Module):
 
     def rank(self, inputs: Inputs) -> Output:
         """Return what the ranker makes of the rows, new users filled (lines 10 to 13)."""
-        if self.fills_in_training or not self.training:
+        if not self.training or self.mail is None or self.mail.fill_in_training:
             inputs = self.filled(inputs)
         output: Output = self.ranker(inputs)
         return output
@@ -211,23 +207,19 @@ def build(
     The global random state is left as it was.
     """
     shape = _shape(layout, dim=dim, max_events=max_events, tasks=tasks)
-    mail, makes_behavior = method.mail, method.mail or method.after
     with torch.random.fork_rng(devices=[]):  # everything is built on the CPU
         torch.default_generator.manual_seed(seed)
         embeddings = Embeddings(layout.sizes, dim, layout.shared)
         ranker = method.factory(shape)
         ranker.apply(_xavier)
-        tower = makes_behavior.tower(shape).apply(_xavier) if makes_behavior is not None else None
+        for_new_users = method.for_new_users
+        tower = for_new_users.tower(shape).apply(_xavier) if for_new_users is not None else None
     return Model(
         embeddings=embeddings,
         ranker=ranker,
         tower=tower,
         max_events=max_events,
-        learns_every=mail.learns_every if mail else 1,
-        users_per_step=mail.users_per_step if mail else None,
-        calibrated=mail is not None and mail.calibrated and mail.trained_by != "none",
-        sees_all=mail is not None and mail.attribute_side == "all",
-        fills_in_training=mail is None or mail.fill_in_training,
+        mail=method.mail,
         hidden_attribute=layout.id_attribute if layout.hides_id else None,
     )
 

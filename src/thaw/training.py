@@ -108,8 +108,9 @@ def train_step(model: Model, batch: Batch, optimizers: Optimizers, step: int, se
     losses = rows.new_zeros(len(LOSSES))
 
     if (
-        optimizers.tower is not None
-        and step % model.learns_every == 0
+        model.mail is not None
+        and optimizers.tower is not None
+        and step % model.mail.learns_every == 0
         and len(users := model.learned_users(batch)) > 0
     ):
         _seed(rows.device, 2 * seed + 1)
