@@ -10,6 +10,8 @@ import thaw
 from conftest import Tables, make_schema
 from test_cli import thaw_
 from thaw.data import Dataset
+from thaw.experiments.filling import choose_fill_below
+from thaw.recommender import Recommender
 
 SHORT = ["--seeds", 1, "--max-epochs", 1, "--quiet"]
 
@@ -94,6 +96,20 @@ def test_filled_places_of_by_events_are_what_evaluation_shows(dataset: Dataset, 
     assert each[-1]["filled"]["mean"] == pytest.approx(old["auc"], abs=1e-6)
     usual = json.loads(thaw_("evaluate", runs / "mail-base/seed-0", "--json"))["results"]
     assert new == usual[0]
+
+
+def test_evaluate_takes_as_many_events_as_validation_chooses(runs: Path) -> None:
+    run = runs / "mail-base/seed-0"
+    found = json.loads(thaw_("evaluate", run, "--fill-below", "auto", "--json"))
+    recommender = Recommender.load(run)
+    assert recommender.dataset is not None
+    assert found["fill_below"] == choose_fill_below(recommender, recommender.dataset)
+    same = thaw_("evaluate", run, "--fill-below", found["fill_below"], "--json")
+    assert json.loads(same) == found
+
+
+def test_evaluate_refuses_a_number_of_events_that_is_none(runs: Path) -> None:
+    thaw_("evaluate", runs / "mail-base/seed-0", "--fill-below", "few", code=2)
 
 
 def test_by_attributes_keeps_its_points(tmp_path: Path) -> None:

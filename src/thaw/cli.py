@@ -36,6 +36,7 @@ from thaw.datasets import KNOWN, World, simulate
 from thaw.datasets.simulated import schema as simulated_schema
 from thaw.errors import DataError, ThawError
 from thaw.experiments.compare import compare
+from thaw.experiments.filling import choose_fill_below
 from thaw.experiments.measures import SEGMENTS, measure, measured_names, with_conditionals
 from thaw.methods import METHODS
 from thaw.options import LOSSES, Training
@@ -46,6 +47,8 @@ from thaw.recommender import Recommender
 from thaw.run import facts_of, has_ended, is_run
 from thaw.tables.rules import SPLITS
 from thaw.training import train
+
+AUTO = "auto"
 
 app = typer.Typer(
     name="thaw",
@@ -173,30 +176,42 @@ def evaluate_command(
     dataset: Annotated[Path | None, typer.Option(help="Its dataset, where that was moved.")] = None,
     split: Annotated[str, typer.Option(help="'test', 'validation' or 'train'.")] = "test",
     fill_below: Annotated[
-        int,
-        typer.Option(help="Users with fewer events than these have virtual ones beside theirs."),
-    ] = 1,
+        str,
+        typer.Option(
+            help="Users with fewer events than these have virtual ones beside theirs; with 'auto' "
+            "so many as validation chooses."
+        ),
+    ] = "1",
     as_json: AsJson = False,
 ) -> None:
     """Measure a model, new and old users apart."""
-    known = Dataset.open(dataset) if dataset else None
-    recommender = Recommender.load(run, dataset=known, fill_below=fill_below)
-    if recommender.dataset is None:
+    given = Dataset.open(dataset) if dataset else None
+    if fill_below != AUTO and not fill_below.isdecimal():
+        told = f"{fill_below!r} must be a whole number from 1, or '{AUTO}'"
+        raise typer.BadParameter(told, param_hint="--fill-below")
+    below = 1 if fill_below == AUTO else int(fill_below)
+    recommender = Recommender.load(run, dataset=given, fill_below=below)
+    known = recommender.dataset
+    if known is None:
         was = recommender.facts["dataset"]
         raise DataError(f"{run}: its dataset is no longer at {was}; give it with --dataset")
     if split not in SPLITS:
         raise DataError(f"split: {split!r} is none; there are {', '.join(SPLITS)}")
     if not has_ended(run):
         typer.echo(f"thaw: {run} is not finished; this is its best epoch so far", err=True)
+    if fill_below == AUTO:
+        below = choose_fill_below(recommender, known)
+        recommender = Recommender.load(run, dataset=known, fill_below=below)
+        typer.echo(f"thaw: validation chooses fill_below={below}", err=True)
     tasks = recommender.schema.tasks
-    found = with_conditionals(recommender.predict(recommender.dataset, split), tasks)
+    found = with_conditionals(recommender.predict(known, split), tasks)
     results = [
         {"task": task, "segment": segment, **vars(measure(found, segment, number))}
         for number, task in enumerate(measured_names(tasks))
         for segment in SEGMENTS
     ]
     if as_json:
-        show_json({"run": str(run), "split": split, "results": results})
+        show_json({"run": str(run), "split": split, "fill_below": below, "results": results})
     else:
         show_table(f"{run}, {split} split", results)
 

@@ -39,8 +39,8 @@ def test_who_wins_at_no_cost_is_to_be_tried_on_real_users() -> None:
 
 def test_who_wins_by_virtual_behavior_is_asked_about_users_of_few_events_too() -> None:
     wins = dataclasses.replace(mail(), foretold=(Foretold(0.0, 0.1, 0.0, 0.1, 90),))
-    asked = "users of few events should keep virtual ones: thaw experiment by-events DATASET"
-    assert told(base(), wins, ceiling()).endswith(f"{asked} --method mail-base.")
+    asked = "below how many events users should keep virtual ones: thaw evaluate RUN"
+    assert told(base(), wins, ceiling()).endswith(f"{asked} --fill-below auto.")
 
 
 def test_of_several_the_highest_at_no_cost_is_named() -> None:

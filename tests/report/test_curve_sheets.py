@@ -68,13 +68,13 @@ def test_virtual_events_beside_real_ones_are_advised_up_to_where_they_stop_to_he
     where = "AUC: virtual events in the places that real ones leave empty are significantly better"
     assert f"{where} with 1 (+0.0200), 2 (+0.0100)." in told
     assert "users of up to 2 events gains by virtual ones beside theirs" in told
-    assert "fill_below=3)." in told
+    assert "thaw evaluate RUN --fill-below auto" in told
 
 
 def test_virtual_events_that_harm_are_not_advised() -> None:
     told = verdict(with_filled((-0.02, 0.001), (0.01, 0.01), (0.001, 0.4)))
     assert "significantly better with 2 (+0.0100); significantly worse with 1 (-0.0200)." in told
-    assert "fill_below" not in told
+    assert "fill-below" not in told
 
 
 def test_without_virtual_events_beside_real_ones_nothing_is_said_of_them() -> None:

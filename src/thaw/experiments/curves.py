@@ -102,10 +102,10 @@ def by_events(
     runs = [
         list(trained(dataset, each, options, out, progress, alone=alone)) for each in (base, what)
     ]
-    found = [[_asked(dataset, each, rows, count) for count in shown] for each in runs]
+    found = [[asked(dataset, "test", each, rows, count) for count in shown] for each in runs]
     makes_events = runs[1][0].model.makes_events
     filled = [
-        _asked(dataset, runs[1], rows, count, every) if makes_events and count > 0 else None
+        asked(dataset, "test", runs[1], rows, count, every) if makes_events and count > 0 else None
         for count in shown
     ]
     tasks = tuple(task.name for task in dataset.schema.tasks)
@@ -137,14 +137,20 @@ def check_makes_behavior(experiment: str, what: Method) -> None:
         raise MethodError(f"{experiment}: {what.name} makes no virtual behavior; take mail-base")
 
 
-def _asked(
-    dataset: Dataset, runs: list[Recommender], rows: np.ndarray, events: int, fill_below: int = 1
+def asked(
+    dataset: Dataset,
+    split: str,
+    runs: Sequence[Recommender],
+    rows: np.ndarray,
+    events: int,
+    fill_below: int = 1,
 ) -> Trained:
-    """A method's predictions for some rows, seed by seed, when so many events are shown."""
+    """Return a method's predictions for some rows, seed by seed, when so many events are shown."""
     found = []
     for run in runs:
-        run.model.fill_below = fill_below
-        found.append(_only(predict(run.model, dataset, "test", shown_events=events), rows))
+        before, run.model.fill_below = run.model.fill_below, fill_below
+        found.append(_only(predict(run.model, dataset, split, shown_events=events), rows))
+        run.model.fill_below = before
     name = f"{runs[0].facts['method']['name']}, {events} events"
     return Trained(name, None, "method", tuple(found), ())
 

@@ -83,8 +83,8 @@ def _take(line: Line, task: str) -> str:
     first = f"Try {line.name} in the place of {line.base} on a share of real users."
     if not line.foretold or line.name.removesuffix(DROPOUT) not in METHODS:
         return first
-    asked = f"thaw experiment by-events DATASET --method {line.name}"
-    return f"{first} Before, ask whether users of few events should keep virtual ones: {asked}."
+    asked = "thaw evaluate RUN --fill-below auto"
+    return f"{first} Before, ask below how many events users should keep virtual ones: {asked}."
 
 
 def _untried(comparison: Comparison, base: Line) -> list[str]:

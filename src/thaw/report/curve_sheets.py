@@ -208,8 +208,8 @@ def _advice(found: ByEvents, task: str) -> list[str]:
     events = found.points[lasting].events
     of = f" of {task}" if len(found.tasks) > 1 else ""
     return [
-        f"The ranking{of} for users of up to {events} events gains by virtual ones beside theirs: "
-        f"Recommender.load(..., fill_below={events + 1})."
+        f"The ranking{of} for users of up to {events} events gains by virtual ones beside theirs. "
+        "How many events are few, validation says: thaw evaluate RUN --fill-below auto."
     ]
 
 
