@@ -40,9 +40,14 @@ class Column:
     target: str
 
 
+def read(rows: ir.Table, columns: Sequence[Column]) -> dict[str, ir.Value]:
+    """Return the columns' values by target, null where one breaks its rule or is missing."""
+    return {column.target: _READ[column.role](rows[column.name]) for column in columns}
+
+
 def typed(rows: ir.Table, columns: Sequence[Column]) -> ir.Table:
     """Return the columns typed, with '_line' and '_reason' (null where the row is good)."""
-    values = {column.target: _READ[column.role](rows[column.name]) for column in columns}
+    values = read(rows, columns)
     faults = [
         (_is_fault(rows[column.name], values[column.target], column.role), _reason(rows, column))
         for column in columns
