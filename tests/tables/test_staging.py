@@ -131,13 +131,17 @@ def test_events_that_are_all_at_midnight_are_dated_by_days(times: list[object]) 
     assert found == [(1_704_067_200 + n * DAY) * 1_000_000 - 1 for n in (1, 2)]
 
 
-def test_events_of_which_one_is_not_at_midnight_keep_their_times() -> None:
-    times = [1_704_067_200, 1_704_067_201]
+@pytest.mark.parametrize(("at_midnight", "others", "later"), [(9, 1, DAY), (1, 20, 0)])
+def test_a_stray_time_changes_nothing_of_how_events_are_dated(
+    at_midnight: int, others: int, later: int
+) -> None:
+    times = [1_704_067_200] * at_midnight + [1_704_067_201] * others
     tables = {**GOOD, "events": [{**DONE, "time": time} for time in times]}
     tables["impressions"] = [{**SHOWN, "time": 1_704_067_202}]
     con, _ = run(make_schema(), tables)
     found = sorted(row["time"] for row in con.table("events").to_pyarrow().to_pylist())
-    assert found == [time * 1_000_000 for time in times]
+    first = (1_704_067_200 + later) * 1_000_000 - (later > 0)
+    assert found == sorted([first] * at_midnight + [1_704_067_201_000_000] * others)
 
 
 @pytest.mark.parametrize("value", [["a", "b"], b"a", {"a": 1}, timedelta(hours=1)], ids=str)
