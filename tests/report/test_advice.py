@@ -5,6 +5,7 @@ from comparisons import base, ceiling, comparison, figure, line, mail
 from thaw.experiments.comparison import Line
 from thaw.experiments.foretold import Foretold
 from thaw.experiments.references import ATTRIBUTES_ONLY
+from thaw.options import Training
 from thaw.report import advice
 from thaw.statistics import PairedTest
 
@@ -29,8 +30,14 @@ def with_reference(p: float, difference: float) -> tuple[Line, Line]:
     """The base with the test of what attributes allow, and what they allow."""
     allowed = PairedTest(difference, difference - 0.001, difference + 0.001, p, 3)
     own = dataclasses.replace(figure(0.70), allowed=allowed)
-    reached = line(ATTRIBUTES_ONLY, (figure(0.70 + difference), figure(0.65)), kind="reference")
+    reached = reference(ATTRIBUTES_ONLY, 0.70 + difference, 0.69)
     return line("base-dnn", (own, figure(0.65))), reached
+
+
+def reference(name: str, new: float, old: float) -> Line:
+    """A reference with these AUCs of new and of old users."""
+    cells = ((figure(each), figure(0.65)) for each in (new, old))
+    return line(name, *cells, kind="reference")
 
 
 def test_who_wins_at_no_cost_is_to_be_tried_on_real_users() -> None:
@@ -72,7 +79,30 @@ def test_with_few_seeds_and_no_winner_more_come_first() -> None:
     for seeds in ((0,), (0, 1, 2, 3)):
         found = told(base(), *idle(*TRIED), ceiling(p_auc=0.4, p_gauc=0.4), seeds=seeds)
         assert found.startswith("Run 5 seeds or more")
-        assert told(base(), mail(), ceiling(), seeds=seeds).startswith("Try mail-base")
+        found = told(base(), mail(), ceiling(), seeds=seeds)
+        assert found.startswith("Run 5 seeds or more. If it wins again, try mail-base in the place")
+
+
+def test_runs_that_had_not_stalled_are_trained_on_before_anything_else() -> None:
+    patient = Training(max_epochs=3, patience=2)
+    found = told(base(), mail(), ceiling(), training=patient)
+    assert found.startswith(
+        "Train longer (max_epochs) before you decide what to do beside base-dnn"
+    )
+
+
+def test_a_ranker_below_trees_on_old_users_is_mended_first() -> None:
+    found = told(base(), mail(), ceiling(), reference(ATTRIBUTES_ONLY, 0.69, 0.71))
+    assert found.startswith("Look at the training of base-dnn first: with their behavior in sight")
+    level = reference(ATTRIBUTES_ONLY, 0.69, 0.703)  # its interval and base-dnn's overlap
+    assert told(base(), mail(), ceiling(), level).startswith("Try mail-base")
+
+
+def test_scores_of_ones_own_that_are_better_are_named_first() -> None:
+    found = told(base(), mail(), ceiling(), reference("ours", 0.8, 0.6))
+    assert found.startswith("Look at ours first: new users are ranked better by it than by base")
+    for known in ("p_best", "lightfm"):
+        assert told(base(), mail(), ceiling(), reference(known, 0.8, 0.6)).startswith("Try mail")
 
 
 def test_who_pays_is_named_where_auc_stands_against_gauc() -> None:

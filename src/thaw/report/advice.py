@@ -6,9 +6,9 @@ from thaw.experiments.comparison import Comparison, Line
 from thaw.experiments.references import ATTRIBUTES_ONLY
 from thaw.methods import METHODS, Lookalikes
 from thaw.methods.method import DROPOUT
-from thaw.report.notes import is_significant
+from thaw.report.notes import OWN, SIMULATED, is_significant
 from thaw.report.rows import METRICS, bases, ceiling_of, directions, winner
-from thaw.report.verdict import ENOUGH_SEEDS
+from thaw.report.verdict import ENOUGH_SEEDS, unfinished
 
 BASE = "{base}"
 """Stands for the names of the bases of which a sentence tells."""
@@ -31,9 +31,12 @@ def advice(comparison: Comparison) -> list[str]:
 
 def _next(comparison: Comparison, base: Line, task: str) -> str:
     """What to do about one base, which stands as BASE where others may stand beside it."""
+    first = _unready(comparison, base, task)
+    if first:
+        return first
     best = winner(comparison, base, task)
     if best is not None:
-        return _take(best, task)
+        return _take(best, task, is_sure=len(comparison.seeds) >= ENOUGH_SEEDS)
     if len(comparison.seeds) < ENOUGH_SEEDS:
         return (
             f"Run {ENOUGH_SEEDS} seeds or more: with fewer only large differences show, and none "
@@ -60,7 +63,35 @@ def _next(comparison: Comparison, base: Line, task: str) -> str:
     return f"Nothing that was tried beside {BASE} wins for new users: stay with what you have."
 
 
-def _take(line: Line, task: str) -> str:
+def _unready(comparison: Comparison, base: Line, task: str) -> str:
+    """What comes before any decision about new users; empty where nothing does."""
+    own = [line for line in comparison.lines if base.name in (line.name, line.base)]
+    if any(base.name in (line.name, line.base) for line in unfinished(comparison)):
+        return f"Train longer (max_epochs) before you decide what to do beside {BASE}."
+    trees = next((line for line in comparison.lines if line.name == ATTRIBUTES_ONLY), None)
+    if trees is not None and _is_above(trees, [base], task, "old"):
+        return (
+            f"Look at the training of {BASE} first: with their behavior in sight old users are "
+            "ranked below what boosted trees make of attributes alone."
+        )
+    known = (line for line in comparison.lines if line.kind == "reference")
+    declared = [line for line in known if line.name not in OWN | SIMULATED]
+    better = [line.name for line in declared if _is_above(line, own, task, "new")]
+    if better:
+        return (
+            f"Look at {', '.join(better)} first: new users are ranked better by it than by {BASE} "
+            "and all that was tried beside it."
+        )
+    return ""
+
+
+def _is_above(reference: Line, lines: list[Line], task: str, segment: str) -> bool:
+    """Whether a reference's AUC is above those of all lines, with no interval overlapping."""
+    low = reference.cell(task, segment).auc.interval.low
+    return all(low > line.cell(task, segment).auc.interval.high for line in lines)
+
+
+def _take(line: Line, task: str, *, is_sure: bool) -> str:
     """What to do with a method that wins something for new users."""
     auc, gauc = directions(line, task, "new")
     is_dear = -1 in directions(line, task, "old")
@@ -80,7 +111,10 @@ def _take(line: Line, task: str) -> str:
             f"{line.name} wins for new users and costs old ones: rank the new by {line.name} and "
             f"the old by {line.base}."
         )
-    first = f"Try {line.name} in the place of {line.base} on a share of real users."
+    then = f"{line.name} in the place of {line.base} on a share of real users."
+    if not is_sure:
+        return f"Run {ENOUGH_SEEDS} seeds or more. If it wins again, try {then}"
+    first = f"Try {then}"
     if not line.foretold or line.name.removesuffix(DROPOUT) not in METHODS:
         return first
     asked = "thaw evaluate RUN --fill-below auto"

@@ -9,7 +9,10 @@ from thaw.report.notes import gap_note, is_significant
 from thaw.report.rows import METRICS, bases, ceiling_of, challengers, directions, figure, winner
 from thaw.resampling import Statistic
 
-LEVEL = "in the level between users (calibration), not in the order within a user."
+LEVEL = (
+    "in AUC, which sees the level between users too; in GAUC, which sees the order within a user "
+    "alone, none was shown."
+)
 
 ONE_SEED = (
     "One seed: the tests resample users and speak for these trained models, not for another seed."
@@ -86,21 +89,24 @@ def caveats(comparison: Comparison) -> list[str]:
     if 1 < seeds < ENOUGH_SEEDS:
         few = f"With {seeds} seeds only large differences can be told from chance"
         told.append(f"{few}: run {ENOUGH_SEEDS} or more before deciding on a small one.")
-    return told + _unfinished(comparison)
+    cut = unfinished(comparison)
+    if cut:
+        limit = comparison.training.max_epochs
+        told.append(
+            f"{_names(cut)} had not stalled at the last of {limit} epochs: train longer "
+            "(max_epochs) before comparing."
+        )
+    return told
 
 
-def _unfinished(comparison: Comparison) -> list[str]:
-    """Which methods were stopped by the limit of epochs before validation had stalled."""
+def unfinished(comparison: Comparison) -> list[Line]:
+    """Which lines were stopped by the limit of epochs before validation had stalled."""
     limit, patience = comparison.training.max_epochs, comparison.training.patience
-    cut = [
+    return [
         line
         for line in comparison.lines
         if any(run.epochs == limit < run.best_epoch + 1 + patience for run in line.runs)
     ]
-    if not cut:
-        return []
-    told = f"{_names(cut)} had not stalled at the last of {limit} epochs"
-    return [f"{told}: train longer (max_epochs) before comparing."]
 
 
 def _gap(comparison: Comparison, base: Line, task: str) -> str:
