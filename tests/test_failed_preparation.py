@@ -16,7 +16,7 @@ import thaw
 from builders import contents, with_files
 from conftest import Tables, make_schema, make_tables
 from thaw.data import Dataset
-from thaw.errors import DataError
+from thaw.errors import DataError, SchemaError
 from thaw.schema import Schema
 
 
@@ -32,8 +32,13 @@ def test_a_few_rejects_are_counted_and_kept_to_read(
     assert dataset.manifest["rejects"]["events"] == {"read": 601, "rejected": 1}
     assert parquet.read_table(dataset.path / "rejects.parquet").to_pylist() == [
         {"table": "events", "file": "events (in memory)", "line": 1,
-         "reason": "user 'nobody' is not in the users table"}
+         "reason": "user 'nobody' has no good row in the users table"}
     ]  # fmt: skip
+
+
+def test_what_is_no_schema_is_told(tables: Tables, tmp_path: Path) -> None:
+    with pytest.raises(SchemaError, match=r"schema: is a dict; pass a thaw\.Schema, the path"):
+        thaw.prepare({"name": "shop"}, tables, out=tmp_path / "out")  # type: ignore[arg-type]
 
 
 def test_too_many_rejects_leave_no_dataset_but_the_rejects(
@@ -41,7 +46,7 @@ def test_too_many_rejects_leave_no_dataset_but_the_rejects(
 ) -> None:
     bad = {**tables, "items": tables["items"][1:]}
     with pytest.raises(
-        DataError, match=r"rejects, more than the limit of 1.00%\n.*item 'i00' is not"
+        DataError, match=r"rejects, more than the limit of 1.00%\n.*item 'i00' has no good row"
     ):
         thaw.prepare(schema, bad, out=tmp_path / "out")
     assert left_over(tmp_path) == ["out-rejects.parquet"]
@@ -56,7 +61,7 @@ def test_the_rejects_shown_are_those_of_the_table_over_the_limit(
 ) -> None:
     few = [{**event, "user": "nobody"} for event in tables["events"][:5]]
     bad = {**tables, "events": [*few, *tables["events"]], "items": tables["items"][1:]}
-    with pytest.raises(DataError, match="item 'i00' is not") as found:
+    with pytest.raises(DataError, match="item 'i00' has no good row") as found:
         thaw.prepare(schema, bad, out=tmp_path / "out")
     assert "nobody" not in str(found.value)
 

@@ -198,6 +198,7 @@ def test_no_user_makes_it_fail(model, alone, users, knows):
     ],
     ids=str,
 )
+@pytest.mark.filterwarnings("ignore:items. no value of 'price' is a number:UserWarning")
 def test_no_item_makes_it_fail(model, items):
     assert np.isfinite(clicks(model.score(["u00", "new"], items))).all()
 
@@ -271,7 +272,7 @@ def test_many_pairs_are_scored_as_few(model, monkeypatch):
     ("arguments", "message"),
     [
         (([{"id": 1}], ["i00"]), "users: no column user_id; there are id"),
-        (("u00", ["i00"]), "users: a str is no table that Arrow can read"),
+        (("u00", ["i00"]), r"users: 'u00' is one value; pass a list, \['u00'\]"),
         ((["u00"], 5), "items: a int is no table that Arrow can read"),
         (({"user_id": ["a"], "age": [1, 2]}, ["i00"]), "users: a dict is no table"),
     ],
@@ -337,7 +338,23 @@ def test_several_threads_score_as_one_does(folder, dataset, tables):
 def test_without_dataset_and_events_it_says_that_nobody_is_known(alone, dataset):
     with pytest.warns(UserWarning, match=f"no dataset at {dataset.path}, so nobody's behavior"):
         alone.score(["u00"], ["i00"])
-    assert alone.score(["u00"], ["i00"], events=[])["behavior"].to_pylist() == ["virtual"]
+    users, items = [{"user_id": "u00", "city": "Oslo"}], [{"item_id": "i00", "price": 5}]
+    assert alone.score(users, items, events=[])["behavior"].to_pylist() == ["virtual"]
+
+
+def test_without_dataset_it_says_of_whom_nothing_but_ids_is_known(alone):
+    """A run that was copied without its dataset, to where events come with the request."""
+    with pytest.warns(UserWarning, match="nothing but their ids is known of the users and items;"):
+        alone.score(["u00"], ["i00"], events=[])
+    with pytest.warns(UserWarning, match="nothing but their ids is known of the items; load the"):
+        alone.score([{"user_id": "u00", "age": 30}], ["i00"], events=[])
+
+
+def test_a_column_of_texts_that_are_no_numbers_is_told(model):
+    items = [{"item_id": f"i{n}", "price": "12,000.00"} for n in range(2)]
+    with pytest.warns(UserWarning, match="items: no value of 'price' is a number, as '12,000.00'"):
+        model.score(["u00"], items)
+    model.score(["u00"], [{"item_id": "i0", "price": "5"}, *items])
 
 
 def test_events_by_item_need_the_dataset_even_for_a_single_field(alone):
@@ -364,7 +381,8 @@ def test_ids_come_as_columns_of_all_kinds(model, make):
     [
         ({"context": "home"}, "context: 'home' is no dict"),
         ({"context": {"hour": [5, 6]}}, "context: hour: one value, for all pairs"),
-        ({"users": "u00"}, "users: a str is no table .* or a list of ids"),
+        ({"users": "u00"}, "users: 'u00' is one value; pass a list"),
+        ({"users": 5}, "users: a int is no table .* or a list of ids"),
     ],
 )
 def test_a_wrong_call_is_told(model, given, message):

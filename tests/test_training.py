@@ -123,7 +123,7 @@ def test_a_finished_run_is_resumed_without_a_step(dataset, finished):
 def test_a_taken_folder_is_refused(dataset, finished):
     with pytest.raises(TrainingError, match=r"holds this run; resume it \(--resume\)"):
         thaw.train(dataset, mail(), TRAINING, out=finished[0])
-    with pytest.raises(TrainingError, match="holds another run: method differ; choose another"):
+    with pytest.raises(TrainingError, match="holds another run: method differ; give the same"):
         thaw.train(dataset, PLAIN, TRAINING, out=finished[0])
 
 
@@ -292,7 +292,7 @@ def test_a_model_of_another_version_says_so(finished, tmp_path):
     tensors, facts = checkpoint.read(tmp_path / "run", "model")
     del tensors["tower.shift"]
     checkpoint.write(tmp_path / "run", "model", tensors, facts)
-    with pytest.raises(TrainingError, match=r"its model is of another version of thaw .*shift"):
+    with pytest.raises(TrainingError, match=r"its weights do not fit .*shift"):
         thaw.Recommender.load(tmp_path / "run", ranker=small_dnn)
 
 

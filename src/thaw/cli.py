@@ -213,7 +213,8 @@ def evaluate_command(
     if as_json:
         show_json({"run": str(run), "split": split, "fill_below": below, "results": results})
     else:
-        show_table(f"{run}, {split} split", results)
+        filled = f", virtual events beside fewer than {below} real ones" if below > 1 else ""
+        show_table(f"{run}, {split} split{filled}", results)
 
 
 @app.command("compare")

@@ -10,8 +10,10 @@ import typer
 from thaw.cli_parts import (
     DEFAULTS,
     AsJson,
+    BatchSize,
     Data,
     Device,
+    Dim,
     Epochs,
     Events,
     Jobs,
@@ -239,11 +241,24 @@ def _curve_command(name: str, draw: Draw) -> Callable[..., None]:
         seed: Seed = DEFAULTS.seed,
         max_epochs: Epochs = DEFAULTS.max_epochs,
         patience: Patience = DEFAULTS.patience,
+        max_events: Events = DEFAULTS.max_events,
+        dim: Dim = DEFAULTS.dim,
+        batch_size: BatchSize = DEFAULTS.batch_size,
+        learning_rate: Rate = DEFAULTS.learning_rate,
         device: Device = DEFAULTS.device,
         quiet: Quietly = False,
         as_json: AsJson = False,
     ) -> None:
-        training = Training(seed=seed, max_epochs=max_epochs, patience=patience, device=device)
+        training = Training(
+            seed=seed,
+            max_epochs=max_epochs,
+            patience=patience,
+            max_events=max_events,
+            dim=dim,
+            batch_size=batch_size,
+            learning_rate=learning_rate,
+            device=device,
+        )
         asked = _Asked(what, data, out, runs, method, new_users, seeds, training, quiet)
         _show(name, asked, draw, as_json=as_json)
 
@@ -270,11 +285,24 @@ def _cloud_command(
         seed: Seed = DEFAULTS.seed,
         max_epochs: Epochs = DEFAULTS.max_epochs,
         patience: Patience = DEFAULTS.patience,
+        max_events: Events = DEFAULTS.max_events,
+        dim: Dim = DEFAULTS.dim,
+        batch_size: BatchSize = DEFAULTS.batch_size,
+        learning_rate: Rate = DEFAULTS.learning_rate,
         device: Device = DEFAULTS.device,
         quiet: Quietly = False,
         as_json: AsJson = False,
     ) -> None:
-        training = Training(seed=seed, max_epochs=max_epochs, patience=patience, device=device)
+        training = Training(
+            seed=seed,
+            max_epochs=max_epochs,
+            patience=patience,
+            max_events=max_events,
+            dim=dim,
+            batch_size=batch_size,
+            learning_rate=learning_rate,
+            device=device,
+        )
         asked = _Asked(what, data, out, runs, method, new_users, seeds, training, quiet)
         drawn = Sample(sample, sample_seed, permutations, neighbours)
         _show(name, asked, lambda given: draw(given, drawn), as_json=as_json)

@@ -18,7 +18,7 @@ from pyarrow import parquet
 
 from thaw.data import FORMAT, Dataset, checksum
 from thaw.datasets import KNOWN
-from thaw.errors import DataError
+from thaw.errors import DataError, SchemaError
 from thaw.locks import alone
 from thaw.schema import Schema
 from thaw.tables import arrays, rules, staging, vocabularies
@@ -90,6 +90,10 @@ def declared(
     Raises:
         SchemaError: when the YAML has faults, or there is no such rule.
     """
+    if not isinstance(schema, Schema | str | Path):
+        kind = type(schema).__name__
+        told = "pass a thaw.Schema, the path of its YAML, or a data set's name"
+        raise SchemaError([f"schema: is a {kind}; {told}"])
     if not isinstance(schema, Schema):
         name = str(schema)
         schema = KNOWN[name].schema_of(data) if name in KNOWN else Schema.read(schema)
@@ -202,7 +206,7 @@ def _tell_rejects(con: Any, target: Path, limit: float) -> dict[str, Any]:
             *(f"{name}: {each['rejected']:,} of {each['read']:,} rows are rejects, "
               f"more than the limit of {limit:.2%}" for name, each in worst.items()),
             *(f"  {line}" for line in _examples(con, list(worst))),
-            f"all of them: {path}; mend the rows, or raise the limit (--max-rejects)",
+            f"all of them: {path}; mend the rows, or raise the limit (max_rejects)",
         ]))  # fmt: skip
     return summary
 

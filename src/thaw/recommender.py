@@ -25,6 +25,7 @@ from thaw.nn.id_generator import IdGenerator
 from thaw.predicting import Predictions, device_of, predict
 from thaw.rankers import RANKERS, RankerFactory
 from thaw.request import Reader
+from thaw.run import after_facts
 from thaw.schema import Schema
 
 REAL, BOTH, VIRTUAL, NONE = "real", "both", "virtual", "none"
@@ -135,7 +136,8 @@ class Recommender:
         except RuntimeError as error:
             told = " ".join(str(error).split())
             raise TrainingError(
-                f"{folder}: its model is of another version of thaw ({told}); train it again"
+                f"{folder}: its weights do not fit ({told}); pass the `ranker` and `after` that it "
+                "was trained with; of another version of thaw it is to be trained again"
             ) from error
         model.eval().to(device_of(device))
         known = _known(facts) if dataset is None else _same(facts, dataset)
@@ -193,14 +195,10 @@ class Recommender:
             DataError: when a table lacks its key column, or events lack one of theirs.
         """
         schema, reader = self.schema, self._reader
-        if self.dataset is None and events is None:
-            warnings.warn(
-                f"no dataset at {self.facts['dataset']}, so nobody's behavior is known and all "
-                "users count as new; load the model with `dataset`, or give `events`",
-                stacklevel=2,
-            )
         given_users, given_items = reader.entities("users", users), reader.entities("items", items)
         behavior = reader.events(events, given_users.keys)
+        if self.dataset is None:
+            self._warn_of_what_is_missing(given_users, given_items, events)
         tables = _Tables(schema, given_users, given_items, behavior)
         num_users, num_items = len(given_users), len(given_items)
         user = np.repeat(np.arange(num_users), num_items)
@@ -219,6 +217,26 @@ class Recommender:
             **tasks,
             "behavior": np.select([counts[user] >= full, counts[user] > 0], [REAL, BOTH], fallback),
         })  # fmt: skip
+
+    def _warn_of_what_is_missing(
+        self, users: Entities, items: Entities, events: object | None
+    ) -> None:
+        """Without a dataset a request has to bring all that the model should know."""
+        entities = {"users": users, "items": items}
+        bare = [name for name, each in entities.items() if self._reader.is_bare(name, each)]
+        if events is None:
+            told = "nobody's behavior is known and all users count as new"
+            remedy = "give `events`"
+        elif bare:
+            told = f"nothing but their ids is known of the {' and '.join(bare)}"
+            remedy = "give their columns"
+        else:
+            return
+        warnings.warn(
+            f"no dataset at {self.facts['dataset']}, so {told}; load the model with `dataset`, or "
+            f"{remedy}",
+            stacklevel=3,
+        )
 
     def _probabilities(
         self,
@@ -274,6 +292,8 @@ def _method(facts: Mapping[str, Any], ranker: RankerFactory | None, after: After
         if name not in AFTER:
             raise TrainingError(f"{name!r} does not ship with thaw; pass it as `after`")
         after = AFTER[name](**options)
+    if after is not None and (given := after_facts(after)) != facts.get("after"):
+        raise MethodError(f"after (={given}): the run was fitted with {facts['after']}; pass that")
     if ranker is None and facts["ranker"] not in RANKERS:
         raise TrainingError(
             f"the ranker {facts['ranker']!r} does not ship with thaw; pass it as `ranker`"

@@ -102,11 +102,20 @@ class Reader:
             name = f"field_{field.name}"
             if name in values.column_names:
                 numbers[:, index] = values.column(name).to_numpy()
+                _warn_of_no_numbers(table, field.name, rows, numbers[:, index])
             if stored is not None:
                 is_filled = _is_left_out(given, field.name, rows) & (place >= 0)
                 stored_numbers = stored.dense[place, index]
                 numbers[:, index] = np.where(is_filled, stored_numbers, numbers[:, index])
         return Entities(keys, codes, _near(numbers, getattr(self.moments, table)))
+
+    def is_bare(self, table: str, found: Entities) -> bool:
+        """Whether nothing but ids is known of users or items that could have more."""
+        declared = getattr(self.schema, table)
+        names = [field.name for field in categorical(declared.fields)]
+        others = found.codes[:, [name != declared.key for name in names]]
+        could_have = others.size + found.dense.size > 0
+        return could_have and bool((others == MISSING).all() and np.isnan(found.dense).all())
 
     def events(self, given: object | None, keys: pa.ChunkedArray) -> Events:
         """Return the behavior of the users with these keys: as given, or as the dataset knows it.
@@ -246,6 +255,16 @@ def _warn_of_misspelt(table: str, given: list[str], declared: list[str]) -> None
             )
 
 
+def _warn_of_no_numbers(table: str, name: str, rows: pa.Table, numbers: np.ndarray) -> None:
+    """Texts that are no numbers count as missing; a column of nothing else is told."""
+    texts = [each for each in rows.column(name).to_pylist() if isinstance(each, str) and each]
+    if texts and np.isnan(numbers).all():
+        warnings.warn(
+            f"{table}: no value of {name!r} is a number, as {texts[0]!r}; all count as missing",
+            stacklevel=4,
+        )
+
+
 def _is_left_out(given: object, name: str, rows: pa.Table) -> np.ndarray:
     """[N] bool, the rows that say nothing of a column: in a list of dicts each for itself."""
     if is_list(given):
@@ -262,6 +281,8 @@ def _is_record(given: object) -> bool:
 
 def _arrow(name: str, given: Any, needed: list[str]) -> pa.Table:
     """The rows of a request as an Arrow table with the columns that it needs, the key first."""
+    if isinstance(given, str | bytes):
+        raise DataError(f"{name}: {given!r} is one value; pass a list, [{given!r}]")
     if is_list(given):
         records = [value if isinstance(value, Mapping) else {needed[0]: value} for value in given]
         given = records or {column: [] for column in needed}

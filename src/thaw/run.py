@@ -19,7 +19,7 @@ from torch import Tensor
 from thaw import checkpoint
 from thaw.data import Dataset
 from thaw.errors import TrainingError
-from thaw.methods import Method
+from thaw.methods import After, Method
 from thaw.model import Model
 from thaw.optim import Optimizers
 from thaw.options import LOSSES, Training
@@ -256,8 +256,14 @@ def _name_of(device: torch.device) -> str:
 def method_facts(method: Method) -> dict[str, Any]:
     """A method's options as plain values."""
     facts = dataclasses.asdict(dataclasses.replace(method, ranker="base-dnn", after=None))
-    after = method.after and {"name": type(method.after).__name__, **vars(method.after)}
+    after = method.after and after_facts(method.after)
     return facts | {"ranker": method.ranker_name, "after": after}
+
+
+def after_facts(after: After) -> dict[str, Any]:
+    """The name and the options of what gave new users behavior, as JSON has them."""
+    options: dict[str, Any] = json.loads(json.dumps(vars(after)))
+    return {"name": type(after).__name__, **options}
 
 
 def versions() -> dict[str, str]:
@@ -324,7 +330,7 @@ def _check_same(folder: Path, before: dict[str, Any], now: dict[str, Any]) -> No
     differing = _differing(before, now)
     if differing:
         message = f"{folder} holds another run: {', '.join(differing)} differ"
-        raise TrainingError(f"{message}; choose another folder")
+        raise TrainingError(f"{message}; give the same options, or choose another folder")
     state, options = _state(folder), Training(**now["training"])
     if state.outlasts(options):
         limits = f"max_epochs={options.max_epochs}, patience={options.patience}"

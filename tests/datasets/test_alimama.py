@@ -106,7 +106,7 @@ def test_odd_rows_are_told_with_their_reasons(odd: Dataset) -> None:
         ("behavior_log.csv", 5): f"time_stamp: '-5' {outside}",
         ("behavior_log.csv", 6): f"time_stamp: '1494691200' {outside}",
         ("behavior_log.csv", 7): f"time_stamp: '99999999999999' {outside}",
-        ("behavior_log.csv", 8): "user '9' is not in the users table",
+        ("behavior_log.csv", 8): "user '9' has no good row in the users table",
     }
 
 

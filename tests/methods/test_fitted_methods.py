@@ -87,6 +87,8 @@ def test_one_of_your_own_takes_no_other_change(dataset, tmp_path):
     assert loaded.facts["method"]["after"] == {"name": "OfMine", "users": 3}
     with pytest.raises(TrainingError, match="'OfMine' does not ship with thaw; pass it as `after`"):
         thaw.Recommender.load(tmp_path / "run", ranker=small_dnn)
+    with pytest.raises(MethodError, match=r"'users': 4}\): the run was fitted with .*'users': 3}"):
+        thaw.Recommender.load(tmp_path / "run", ranker=small_dnn, after=OfMine(users=4))
 
 
 def test_a_kill_before_the_fit_is_made_good(dataset, tmp_path):
@@ -211,6 +213,11 @@ def test_a_run_whose_ranker_is_in_training_says_so(dataset, tmp_path):
 def test_two_ways_to_make_behavior_are_one_too_many():
     with pytest.raises(MethodError, match="two: mail and after each see to new users"):
         Method("two", mail=TOWER, after=Mean())
+
+
+def test_what_has_no_tower_gives_nobody_behavior():
+    with pytest.raises(MethodError, match="after: a dict has no `tower`"):
+        Method("mine", after={"users": 3})
 
 
 @pytest.mark.parametrize("after", [Nearest(), LLAE(), Lookalikes()])

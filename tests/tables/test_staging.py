@@ -38,11 +38,19 @@ BAD = [
     ("users", {"user_id": "u2", "city": "x", "age": "old"}, "age: 'old' is no finite number"),
     ("users", {"user_id": "u1", "city": "x", "age": "1"}, "key 'u1' stands there before"),
     ("items", {"item_id": "i1", "category": "x", "price": "1"}, "key 'i1' stands there before"),
-    ("impressions", {**SHOWN, "user": "u9"}, "user 'u9' is not in the users table"),
-    ("impressions", {**SHOWN, "item": "i9"}, "item 'i9' is not in the items table"),
+    (
+        "impressions",
+        {**SHOWN, "user": "u9"},
+        "user 'u9' has no good row in the users table",
+    ),
+    (
+        "impressions",
+        {**SHOWN, "item": "i9"},
+        "item 'i9' has no good row in the items table",
+    ),
     ("impressions", {**SHOWN, "time": None}, "time: is missing"),
     ("impressions", {**SHOWN, "clicked": 2}, "clicked: '2' is not 0 or 1"),
-    ("events", {**DONE, "user": "u9"}, "user 'u9' is not in the users table"),
+    ("events", {**DONE, "user": "u9"}, "user 'u9' has no good row in the users table"),
     ("events", {**DONE, "time": None}, "time: is missing"),
 ]
 
@@ -229,7 +237,7 @@ def test_a_complete_users_table_has_those_of_the_impressions_too() -> None:
     tables = {**GOOD, "impressions": LATER, "events": done}
     con, told = run(make_schema(users=COMPLETE), tables)
     assert [each[3] for each in told] == [
-        "user 'u8' is not in the users table",  # an event alone makes no user
+        "user 'u8' has no good row in the users table",  # an event alone makes no user
         "user: is missing",
     ]
     users = con.table("users").order_by("num").to_pyarrow().to_pylist()

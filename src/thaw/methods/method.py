@@ -42,6 +42,9 @@ class Method:
             raise MethodError(f"ranker: is a {name}; give what builds one for a shape, as {name}")
         if not 0 <= self.behavior_dropout < 1:
             raise MethodError(f"behavior_dropout (={self.behavior_dropout}) must be in [0, 1)")
+        if self.after is not None and not callable(getattr(self.after, "tower", None)):
+            kind = type(self.after).__name__
+            raise MethodError(f"after: a {kind} has no `tower` that builds something for a shape")
         if self.mail is not None and self.after is not None:
             raise MethodError(f"{self.name}: mail and after each see to new users; take one")
 

@@ -250,7 +250,7 @@ def _nested(schema: Schema, rows: ir.Table) -> ir.Table:
 def _pointing(con: Any, rows: ir.Table, column: str, table: str) -> ir.Table:
     keys = con.table(table).select(_key="key", _num="num")
     joined = rows.left_join(keys, rows[column] == keys._key).drop("_key")
-    text = ibis.literal(f"{column} '") + joined[column] + f"' is not in the {table} table"
+    text = ibis.literal(f"{column} '") + joined[column] + f"' has no good row in the {table} table"
     joined = reject(joined, _._num.isnull(), text)
     return joined.drop(column).rename({column: "_num"})
 
