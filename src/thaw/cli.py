@@ -167,6 +167,9 @@ def train_command(
         more = max_epochs + 2 * patience
         told = f"validation had not stalled; go on with --resume --max-epochs {more}"
         typer.echo(f"thaw: {told}", err=True)
+    elif (longer := facts.more_patience(patience)) is not None:
+        told = f"epochs are short, so it may have stopped too early; --resume --patience {longer}"
+        typer.echo(f"thaw: {told} goes on", err=True)
     show_run(found, out, as_json=as_json)
 
 

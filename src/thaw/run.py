@@ -25,6 +25,9 @@ from thaw.optim import Optimizers
 from thaw.options import LOSSES, Training
 from thaw.schema import Schema
 
+PATIENT = 500
+"""So many steps that bring nothing better are enough to stop at."""
+
 
 @dataclass
 class State:
@@ -179,6 +182,15 @@ class RunFacts:
     validation_auc: tuple[float, ...]
     configuration: str = "{}"
     test_auc: tuple[tuple[float, float], ...] = ()
+
+    def more_patience(self, patience: int) -> int | None:
+        """Return what patience would give slow learners time, where a given one does not.
+
+        An epoch of few steps gains less than validation varies by, so that training stops by chance
+        as much as by the criterion.
+        """
+        steps = max(1, len(self.losses) // self.epochs)
+        return math.ceil(PATIENT / steps) if steps * patience < PATIENT else None
 
 
 def facts_of(folder: Path) -> RunFacts:

@@ -152,7 +152,7 @@ def test_several_tasks_are_named() -> None:
 
 
 def test_what_the_tests_speak_for_is_told() -> None:
-    assert told(seeds=(0,)).splitlines()[-1].startswith("One seed:")
+    assert "\nOne seed:" in told(seeds=(0,))
     assert "shows over seeds and over resampled users" in told()
 
 
@@ -179,6 +179,13 @@ def test_methods_that_had_not_stalled_at_the_limit_are_named() -> None:
     assert everyone in told(base(), mail(), ceiling(), training=patient)
     longer = dataclasses.replace(short, max_epochs=4)
     assert "not stalled" not in told(base(), cut(2), ceiling(), training=longer)
+
+
+def test_a_patience_of_few_steps_is_told() -> None:
+    """The runs have a hundred steps an epoch."""
+    short = told(base(), mail(), ceiling(), training=Training(patience=4))
+    assert "too early by a patience of 4. See whether --patience 5 changes the order." in short
+    assert "patience" not in told(base(), mail(), ceiling(), training=Training(patience=5))
 
 
 def test_each_base_has_its_own_gap() -> None:

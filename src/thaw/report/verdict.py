@@ -96,6 +96,14 @@ def caveats(comparison: Comparison) -> list[str]:
             f"{_names(cut)} had not stalled at the last of {limit} epochs: train longer "
             "(max_epochs) before comparing."
         )
+    patience = comparison.training.patience
+    asked = [run.more_patience(patience) for line in comparison.lines for run in line.runs]
+    more = max((each for each in asked if each is not None), default=None)
+    if more is not None:
+        told.append(
+            "Epochs are short: methods that learn slowly may be stopped too early by a patience "
+            f"of {patience}. See whether --patience {more} changes the order."
+        )
     return told
 
 
