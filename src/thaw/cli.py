@@ -181,8 +181,8 @@ def evaluate_command(
     fill_below: Annotated[
         str,
         typer.Option(
-            help="Users with fewer events than these have virtual ones beside theirs; with 'auto' "
-            "so many as validation chooses."
+            help="Users of fewer events than this have virtual events beside their own; 'auto' "
+            "lets validation choose the number."
         ),
     ] = "1",
     as_json: AsJson = False,
