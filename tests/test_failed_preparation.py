@@ -30,6 +30,7 @@ def test_a_few_rejects_are_counted_and_kept_to_read(
     bad = [{**tables["events"][0], "user": "nobody"}, *tables["events"]]
     dataset = thaw.prepare(schema, {**tables, "events": bad}, out=tmp_path / "out")
     assert dataset.manifest["rejects"]["events"] == {"read": 601, "rejected": 1}
+    assert dataset.manifest["days"]["events"] == ["1970-01-01", "1970-01-01"]
     assert parquet.read_table(dataset.path / "rejects.parquet").to_pylist() == [
         {"table": "events", "file": "events (in memory)", "line": 1,
          "reason": "user 'nobody' has no good row in the users table"}

@@ -66,12 +66,13 @@ def prepare(
         raise DataError(f"{target} exists; remove it, or choose another folder")
     with _aside(target) as folder, _engine(folder / "stage", memory) as con:
         staging.stage(con, inputs)
+        spans = staging.spans(con)
         rejects = _tell_rejects(con, target, max_rejects)
         rules.assign(con, schema)
         names = vocabularies.count(con, schema)
         whole = folder / "whole"
         _write_arrays(con, schema, names, whole, folder / "times")
-        _write_manifest(whole, schema, rejects)
+        _write_manifest(whole, schema, rejects, spans)
         whole.rename(target)
     _rejects_beside(target).unlink(missing_ok=True)  # of a preparation that stopped before
     return Dataset.open(target)
@@ -239,13 +240,16 @@ def _write_arrays(con: Any, schema: Schema, names: list[str], folder: Path, time
     parquet.write_table(chosen.to_pyarrow(), folder / "new_users.parquet")
 
 
-def _write_manifest(folder: Path, schema: Schema, rejects: dict[str, Any]) -> None:
+def _write_manifest(
+    folder: Path, schema: Schema, rejects: dict[str, Any], spans: dict[str, tuple[int, int]]
+) -> None:
     """Write the manifest, last of all: a folder without it is no dataset."""
     files = sorted(folder.rglob("*.*"))
     manifest = {
         "format": FORMAT,
         "schema": schema.model_dump(mode="json"),
         "rejects": rejects,
+        "days": {name: [*map(staging.date, ends)] for name, ends in spans.items()},
         "dense": _moments(folder),
         "files": {str(path.relative_to(folder)): _checksum(path) for path in files},
     }

@@ -39,11 +39,15 @@ class TableFacts:
         name: 'users', 'items', 'impressions' or 'events'.
         read: rows read.
         rejected: rows that could not be used.
+        first: the day of the first row in use, as 2024-12-31; empty for users and items.
+        last: that of the last.
     """
 
     name: str
     read: int
     rejected: int
+    first: str = ""
+    last: str = ""
 
 
 @dataclass(frozen=True)
@@ -79,7 +83,7 @@ class DataFacts:
 def data_facts(dataset: Dataset) -> DataFacts:
     """Count what a prepared dataset holds."""
     names = dataset.vocabularies.values
-    rejects = dataset.manifest["rejects"]
+    rejects, days = dataset.manifest["rejects"], dataset.manifest.get("days", {})
     return DataFacts(
         name=dataset.schema.name,
         tasks=tuple(task.name for task in dataset.schema.tasks),
@@ -88,7 +92,10 @@ def data_facts(dataset: Dataset) -> DataFacts:
         events=len(dataset.events.codes),
         hidden_share=_share(dataset.hidden),
         splits=tuple(_split(dataset, name) for name in dataset.splits),
-        tables=tuple(TableFacts(name, **counts) for name, counts in rejects.items()),
+        tables=tuple(
+            TableFacts(name, counts["read"], counts["rejected"], *days.get(name, ()))
+            for name, counts in rejects.items()
+        ),
         vocabularies=tuple((name, dataset.vocabularies.rows(name)) for name in names),
         rare_attributes=tuple(_rare_attributes(dataset)),
     )

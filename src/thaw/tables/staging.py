@@ -71,24 +71,30 @@ def _date_events(con: Any) -> None:
 
 def _check_clocks(con: Any, schema: Schema) -> None:
     """Refuse events and impressions that are ages apart: their times are in different units."""
-    spans = {}
-    for name in ("impressions", "events"):
-        found = con.table(name).aggregate(first=_.time.min(), last=_.time.max()).to_pyarrow()
-        spans[name] = found.to_pylist()[0]
-    shown, done = spans["impressions"], spans["events"]
-    if shown["first"] is None or done["first"] is None:
+    found = spans(con)
+    if len(found) < 2:
         return
-    apart = max(shown["first"] - done["last"], done["first"] - shown["last"])
-    if apart > AGES:
+    (first_shown, last_shown), (first_done, last_done) = found["impressions"], found["events"]
+    if max(first_shown - last_done, first_done - last_shown) > AGES:
         clocks = {"impressions": schema.impressions.time, "events": schema.events.time}
         told = " and ".join(
-            f"{name}.{clocks[name]} from {_date(span['first'])} to {_date(span['last'])}"
-            for name, span in spans.items()
+            f"{name}.{clocks[name]} from {date(first)} to {date(last)}"
+            for name, (first, last) in found.items()
         )
         raise DataError(f"times: {told}; one of the two columns is in another unit")
 
 
-def _date(time: int) -> str:
+def spans(con: Any) -> dict[str, tuple[int, int]]:
+    """Return the first and the last time of the good impressions, and of the good events."""
+    found = {}
+    for name in ("impressions", "events"):
+        ends = con.table(name).aggregate(first=_.time.min(), last=_.time.max()).to_pyarrow()
+        found[name] = tuple(ends.to_pylist()[0].values())
+    return {name: ends for name, ends in found.items() if ends[0] is not None}
+
+
+def date(time: int) -> str:
+    """The day of a time in microseconds, as 2024-12-31."""
     return str(np.datetime64(time, "us").astype("datetime64[D]"))
 
 
