@@ -1,3 +1,4 @@
+import math
 from dataclasses import astuple, replace
 
 import numpy as np
@@ -168,6 +169,8 @@ def test_the_strict_rules_ceiling_asks_the_bases_own_models(tmp_path):
     ]
     assert ceiling.cell("click", "old").auc.values == base.cell("click", "old").auc.values
     assert ceiling.cell("click", "new").auc.values != base.cell("click", "new").auc.values
+    old = ceiling.cell("click", "old").auc.over_users  # not a bit of difference to test
+    assert (old.difference, math.isnan(old.p_value)) == (0, True)
 
 
 def test_the_natural_rule_has_no_ceiling_and_one_seed_resamples_users(tmp_path):

@@ -81,7 +81,12 @@ class Study:
             epoch = recommender.facts["best"]["epoch"]
             ask = partial(_probabilities, recommender, self.dataset, hides)
             tag = f"{'test' if hides else 'test-ceiling'}-of-epoch-{epoch}"
-            predictions.append(self._kept(run, tag, ask))
+            answers = self._kept(run, tag, ask)
+            if is_shared:
+                ask = partial(_probabilities, recommender, self.dataset, True)
+                usual = self._kept(run, f"test-of-epoch-{epoch}", ask)
+                answers = _for_new_users(answers, usual)
+            predictions.append(answers)
             runs.append(_own_curve(facts_of(run), what))
             if hides:
                 found.append(_foretold(run / f"foretold-of-epoch-{epoch}.json", recommender))
@@ -122,6 +127,17 @@ def _foretold(kept: Path, recommender: Recommender) -> Foretold | None:
     aside.write_text(json.dumps(found and dataclasses.asdict(found)))
     aside.rename(kept)
     return found
+
+
+def _for_new_users(these: Predictions, others: Predictions) -> Predictions:
+    """These for new users, the others for old ones.
+
+    What a batch holds beside a row moves its last bits, and old users are to have one answer.
+    """
+    is_new = these.is_new[:, None]
+    return dataclasses.replace(
+        these, probabilities=np.where(is_new, these.probabilities, others.probabilities)
+    )
 
 
 def _probabilities(recommender: Recommender, dataset: Dataset, hides: bool) -> np.ndarray:
