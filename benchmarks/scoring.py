@@ -2,18 +2,21 @@
 
     python benchmarks/scoring.py [--users 200] [--candidates 1000] [--rounds 3]
 
-Four in ten users are new; all are known to the dataset by their ids.
+Four in ten users are new; all are known to the dataset by their ids. Served are calls of a new user
+with a hundred candidates, from one thread and from four, PyTorch in one thread.
 """
 
 import argparse
 import json
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import public_shape
+import torch
 from measuring import in_turns, peak_megabytes, show, write
 
 from thaw.fitting import fit_tower
@@ -50,13 +53,17 @@ def main() -> None:
     pairs = args.users * args.candidates
     rows = [
         (name, f"{pairs / figures['seconds']:,.0f}", f"{figures['one_user_ms']:.1f}",
+         f"{figures['served_by_1']:.0f}, {figures['served_by_4']:.0f}",
          f"{figures['peak_mb']:,.0f}",
          *(f"{figures[key] / found[BASES[name]][key]:.2f} x" if name in BASES else ""
            for key in ("seconds", "one_user_ms")))
         for name, figures in found.items()
     ]  # fmt: skip
     title = f"Scoring {args.users} users x {args.candidates} candidates a call"
-    columns = ("", "pairs/s", "ms for one user", "peak MB", "time of its ranker", "for one user")
+    columns = (
+        "", "pairs/s", "ms for one user", "calls/s served", "peak MB", "time of its ranker",
+        "for one user",
+    )  # fmt: skip
     show(title, columns, rows)
     facts = {"users": args.users, "candidates": args.candidates, "figures": found}
     write("scoring", facts, args.out)
@@ -80,11 +87,14 @@ def measure(method: Method, users: int, candidates: int) -> dict[str, float]:
     ids = [str(k) for k in range(users)]
     items = [str(k) for k in range(candidates)]
     new = [str(np.flatnonzero(dataset.hidden)[0])]
-    return {
+    figures = {
         "seconds": _seconds(recommender, ids, items),
         "one_user_ms": 1e3 * _seconds(recommender, new, items),
-        "peak_mb": peak_megabytes(),
     }
+    torch.set_num_threads(1)
+    for threads in (1, 4):
+        figures[f"served_by_{threads}"] = _served(recommender, new, items[:100], threads)
+    return {**figures, "peak_mb": peak_megabytes()}
 
 
 def _seconds(recommender: Recommender, users: list[str], items: list[str]) -> float:
@@ -93,6 +103,17 @@ def _seconds(recommender: Recommender, users: list[str], items: list[str]) -> fl
     for _ in range(CALLS):
         recommender.score(users, items)
     return (time.perf_counter() - started) / CALLS
+
+
+def _served(recommender: Recommender, users: list[str], items: list[str], threads: int) -> float:
+    """Calls a second, from so many threads at once."""
+    recommender.score(users, items)
+    started = time.perf_counter()
+    with ThreadPoolExecutor(threads) as pool:
+        calls = [pool.submit(recommender.score, users, items) for _ in range(100)]
+        for call in calls:
+            call.result()
+    return len(calls) / (time.perf_counter() - started)
 
 
 if __name__ == "__main__":
