@@ -257,8 +257,10 @@ def _warn_of_misspelt(table: str, given: list[str], declared: list[str]) -> None
 
 def _warn_of_no_numbers(table: str, name: str, rows: pa.Table, numbers: np.ndarray) -> None:
     """Texts that are no numbers count as missing; a column of nothing else is told."""
+    if not np.isnan(numbers).all():
+        return
     texts = [each for each in rows.column(name).to_pylist() if isinstance(each, str) and each]
-    if texts and np.isnan(numbers).all():
+    if texts:
         warnings.warn(
             f"{table}: no value of {name!r} is a number, as {texts[0]!r}; all count as missing",
             stacklevel=4,

@@ -7,7 +7,7 @@ from thaw.experiments.references import ATTRIBUTES_ONLY
 from thaw.methods import METHODS, Lookalikes
 from thaw.methods.method import DROPOUT
 from thaw.report.notes import OWN, SIMULATED, is_significant
-from thaw.report.rows import METRICS, bases, ceiling_of, directions, winner
+from thaw.report.rows import METRICS, bases, ceiling_of, challengers, directions, winner
 from thaw.report.verdict import ENOUGH_SEEDS, unfinished
 
 BASE = "{base}"
@@ -65,7 +65,6 @@ def _next(comparison: Comparison, base: Line, task: str) -> str:
 
 def _unready(comparison: Comparison, base: Line, task: str) -> str:
     """What comes before any decision about new users; empty where nothing does."""
-    own = [line for line in comparison.lines if base.name in (line.name, line.base)]
     if any(base.name in (line.name, line.base) for line in unfinished(comparison)):
         return f"Train longer (max_epochs) before you decide what to do beside {BASE}."
     trees = next((line for line in comparison.lines if line.name == ATTRIBUTES_ONLY), None)
@@ -76,7 +75,8 @@ def _unready(comparison: Comparison, base: Line, task: str) -> str:
         )
     known = (line for line in comparison.lines if line.kind == "reference")
     declared = [line for line in known if line.name not in OWN | SIMULATED]
-    better = [line.name for line in declared if _is_above(line, own, task, "new")]
+    tried = [base, *(line for line in challengers(comparison) if line.base == base.name)]
+    better = [line.name for line in declared if _is_above(line, tried, task, "new")]
     if better:
         return (
             f"Look at {', '.join(better)} first: new users are ranked better by it than by {BASE} "
