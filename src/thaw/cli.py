@@ -228,6 +228,9 @@ def compare_command(
     methods: Annotated[
         str, typer.Option(help="Their names, with commas between.")
     ] = "base-dnn,base-dnn+dropout,lookalike-base,mail-base,mail-base+dropout",
+    against: Annotated[
+        str | None, typer.Option(help="A method that all others are tested against as well.")
+    ] = None,
     seeds: Annotated[int, typer.Option(min=1, help="Runs of each method.")] = 3,
     data: Data = None,
     out: Annotated[
@@ -277,6 +280,7 @@ def compare_command(
             out=folder / "runs",
             seeds=seeds,
             training=options,
+            against=against,
             jobs=jobs,
             progress=shown(quiet, jobs),
         )

@@ -135,6 +135,7 @@ def _table_command(name: str) -> Callable[..., None]:
                 seeds=seeds,
                 training=options,
                 references=standard_references(),
+                against=table.baseline,
                 jobs=jobs,
                 progress=shown(quiet, jobs),
             )

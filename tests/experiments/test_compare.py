@@ -206,6 +206,36 @@ def test_a_name_may_stand_there_once(dataset, tmp_path):
         compare(dataset, [mail(), mail()], out=tmp_path)
 
 
+def test_methods_are_tested_against_another_line_than_their_base(dataset, tmp_path):
+    alone = Method("dropped", small_dnn, behavior_dropout=0.3)
+    both = replace(mail(), name="both", behavior_dropout=0.3)
+    found = compare(
+        dataset,
+        [alone, mail(), both],
+        out=tmp_path,
+        seeds=2,
+        training=ONCE,
+        references=(),
+        against="mail",
+    )
+    pairs = [(line.name, line.base) for line in found.against]
+    assert pairs == [("both", "dropped"), ("dropped", "mail"), ("both", "mail")]
+    lines = {line.name: line for line in found.lines}
+    for line in found.against:
+        for cell in line.cells:
+            own, other = (
+                lines[name].cell(cell.task, cell.segment).auc.values
+                for name in (line.name, line.base)
+            )
+            assert cell.auc.over_seeds == statistics.paired_test(other, own)
+
+
+def test_what_all_are_tested_against_is_one_of_the_methods(dataset, tmp_path):
+    with pytest.raises(MethodError, match="against: 'small' is none of the methods: small_dnn"):
+        compare(dataset, [mail()], out=tmp_path / "out", against="small")
+    assert not (tmp_path / "out").exists()
+
+
 def test_unknown_methods_are_refused_before_anything_runs(dataset, tmp_path):
     with pytest.raises(MethodError, match="no method 'nobody'"):
         compare(dataset, [mail(), "nobody"], out=tmp_path / "out")

@@ -85,8 +85,9 @@ def test_without_virtual_events_beside_real_ones_nothing_is_said_of_them() -> No
 def point(share: float, direction: int, gap: Interval) -> WorldPoint:
     flat = Interval(0.6, 0.59, 0.61)
     return WorldPoint(
-        share, 900, 90, flat, flat, flat, flat, flat, gap, UNKNOWN, 0.2, 0.1, 0.01, 0.5, direction
-    )
+        share, 900, 90, flat, flat, flat, flat, flat, flat, gap, UNKNOWN, UNKNOWN, 0.2, 0.1, 0.01,
+        0.5, direction,
+    )  # fmt: skip
 
 
 def worlds(*points: WorldPoint) -> ByAttributes:

@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 from typing import Any
 
 from comparisons import NAN, base, ceiling, comparison, figure, line, mail
@@ -44,6 +45,15 @@ def test_a_missing_gap_is_told_from_an_unknown_one() -> None:
     assert cell_of(given, "mail-base")["has_gap"] == {"auc": True, "gauc": False}
     assert cell_of(given, "mail-base", "old")["has_gap"] is None
     assert cell_of(comparison(base(), mail()), "mail-base")["has_gap"] is None
+
+
+def test_differences_to_another_line_than_the_base_are_there() -> None:
+    given = comparison(base(), mail(), against=(replace(mail(), base="mail-none"),))
+    (found,) = comparison_json(given)["against"]
+    assert (found["name"], found["against"]) == ("mail-base", "mail-none")
+    first = found["cells"][0]
+    assert (first["task"], first["segment"]) == ("click", "new")
+    assert (first["auc"]["difference"], first["auc"]["p_value"]) == (0.01, 0.004)
 
 
 def test_runs_and_settings_are_there() -> None:

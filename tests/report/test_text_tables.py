@@ -11,7 +11,7 @@ from thaw.experiments.foretold import Foretold
 from thaw.report.facts import DataFacts
 from thaw.report.html import write_html
 from thaw.report.terminal import print_comparison
-from thaw.report.text_tables import epochs_tables, limits_table
+from thaw.report.text_tables import against_tables, epochs_tables, limits_table
 from thaw.report.verdict import verdict
 from thaw.statistics import Interval, PairedTest
 
@@ -45,6 +45,35 @@ def test_shares_of_both_gaps_and_r2_stand_side_by_side() -> None:
     assert [row[0] for row in table.grid.rows] == ["mail-base"]
     assert table.grid.rows[0][1:3] == ("50 %", "80 %")
     assert table.grid.rows[0][5:] == ("+0.070", "+0.060", "+0.010", "+0.020")
+
+
+def test_methods_against_another_line_have_a_table_for_each_such_line() -> None:
+    one = replace(mail(), base="base-dnn+dropout")
+    two = replace(mail(auc=figure(0.71, 0.2, -0.003)), base="mail-none")
+    found = comparison(base(), mail(), against=(one, two))
+    first, second = against_tables(found, "click")
+    assert (first.title, second.title) == (
+        "click: against base-dnn+dropout",
+        "click: against mail-none",
+    )
+    assert first.grid.columns[1:5] == ("new AUC", "p", "new GAUC", "p")
+    assert first.grid.rows[0][:4] == ("mail-base", "+0.0100", "0.004", "+0.0100")
+    assert second.grid.rows[0][1:3] == ("-0.0030", "0.200")
+    assert against_tables(comparison(), "click") == []
+    console = Console(width=100)
+    with console.capture() as shown:
+        print_comparison(found, console)
+    assert "click: against mail-none" in shown.get()
+
+
+def test_the_verdict_says_what_a_method_adds_to_another_line() -> None:
+    more = replace(mail(), base="base-dnn+dropout")
+    told = " ".join(verdict(comparison(base(), mail(), against=(more,))))
+    assert "mail-base against base-dnn+dropout: significantly better in AUC (+0.0100" in told
+    idle = replace(mail(figure(0.7, 0.6), figure(0.65, 0.7)), base="mail-none")
+    two = (idle, replace(idle, name="mail-dual"))
+    told = " ".join(verdict(comparison(base(), mail(), against=two)))
+    assert "difference to mail-none in AUC or GAUC: mail-base, mail-dual." in told
 
 
 def test_there_is_no_such_table_where_nothing_is_known() -> None:

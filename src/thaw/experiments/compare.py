@@ -11,7 +11,7 @@ from thaw.data import Dataset
 from thaw.errors import MethodError
 from thaw.experiments.ahead import Ask, check_jobs, run_ahead
 from thaw.experiments.comparison import Comparison
-from thaw.experiments.lines import Trained, lines
+from thaw.experiments.lines import Trained, compared, lines
 from thaw.experiments.measures import measured_names, with_conditionals
 from thaw.experiments.references import AttributesOnly, Reference
 from thaw.experiments.runs import seeds_of
@@ -32,6 +32,7 @@ def compare(
     seeds: int = 3,
     training: Training | None = None,
     references: Sequence[Reference] = (AttributesOnly(),),
+    against: str | None = None,
     jobs: int = 1,
     progress: ProgressFactory | None = None,
 ) -> Comparison:
@@ -47,12 +48,13 @@ def compare(
         seeds: how many seeds, counted from `training.seed`.
         training: how all methods are trained.
         references: what is scored beside them; by default what attributes alone allow.
+        against: one of the methods, which all others are tested against besides their bases.
         jobs: how many runs at once, each in a process of its own with its share of the cores.
         progress: makes what shows a run's progress; with several jobs, in their processes.
 
     Raises:
         MethodError: for an unknown method or one that can't be built for the dataset, a name that
-            stands for two, no seeds or no jobs.
+            stands for two, `against` none of them, no seeds or no jobs.
         TrainingError: when a run fails, or `out` holds runs of another comparison.
     """
     dataset = dataset if isinstance(dataset, Dataset) else Dataset.open(dataset)
@@ -60,6 +62,7 @@ def compare(
     if not named:
         raise MethodError("methods: is empty; name one or more")
     chosen = _with_bases([method(m) if isinstance(m, str) else m for m in named])
+    pairs = _pairs(chosen, against)
     first = training or Training()
     check_jobs(jobs)
     options = seeds_of(first, seeds)
@@ -89,6 +92,7 @@ def compare(
     trained = [ask(study) for ask in (*firsts, *seconds)]
     trained += _given_references(dataset)
     tasks = measured_names(dataset.schema.tasks)
+    found = {each.name: each for each in trained}
     return Comparison(
         dataset=dataset.schema.name,
         rule=dataset.schema.new_users.rule,
@@ -96,6 +100,7 @@ def compare(
         tasks=tasks,
         lines=lines(trained, tasks),
         training=first,
+        against=tuple(compared(found[this], found[other], tasks) for this, other in pairs),
     )
 
 
@@ -123,6 +128,28 @@ def _with_bases(methods: list[Method]) -> list[Method]:
     if again:
         raise MethodError(f"methods: {', '.join(again)} stands for more than one; give each a name")
     return chosen
+
+
+def _pairs(chosen: list[Method], against: str | None) -> list[tuple[str, str]]:
+    """The names of methods, each with another line than its base to be tested against."""
+    names = [each.name for each in chosen]
+    if against is not None and against not in names:
+        raise MethodError(f"against: {against!r} is none of the methods: {', '.join(names)}")
+    alone = {_training(each): each.name for each in chosen if each.for_new_users is None}
+    trained_so = [
+        (each.name, alone[_training(each)])
+        for each in chosen
+        if each.for_new_users is not None and each.behavior_dropout and _training(each) in alone
+    ]
+    asked = [(name, against) for name in names if against not in (None, name)]
+    ranker = {each.name: each.factory for each in chosen}
+    bases = {each.name for each in chosen if _is_base(each)}
+    return [
+        (this, other)
+        for this, other in dict.fromkeys([*trained_so, *asked])
+        # Methods are compared with their bases as it is.
+        if ranker[this] != ranker[other] or not bases & {this, other}
+    ]
 
 
 def _given_references(dataset: Dataset) -> list[Trained]:

@@ -120,6 +120,8 @@ class Comparison:
             it.
         lines: the methods, bases first, then ceilings and references.
         training: how all methods were trained.
+        against: methods compared with another line than their base: with their ranker alone of the
+            same behavior dropout, and with the method that was asked for.
     """
 
     dataset: str
@@ -128,6 +130,7 @@ class Comparison:
     tasks: tuple[str, ...]
     lines: tuple[Line, ...]
     training: Training
+    against: tuple[Line, ...] = ()
 
     def has_gap(self, line: Line, task: str, metric: Statistic) -> bool:
         """Whether the ceiling of a line's base is significantly above it for new users."""

@@ -15,6 +15,7 @@ from thaw.errors import DataError
 from thaw.experiments.compare import compare
 from thaw.experiments.comparison import CEILING, Comparison, Figure
 from thaw.experiments.curves import check_makes_behavior
+from thaw.experiments.references import ATTRIBUTES_ONLY
 from thaw.methods import Method
 from thaw.options import Training
 from thaw.preparation import prepare
@@ -37,10 +38,13 @@ class WorldPoint:
         base: the ranker alone.
         method: the method.
         ceiling: the ranker alone with new users' real behavior.
+        attributes_only: boosted trees without behavior: what can be learned from attributes.
         best_from_attributes: the world's own `p_attributes`, over resampled users.
         best: the world's own `p_best`, over resampled users.
         gap_closed: (method - base) / (ceiling - base); NaN where there is no gap.
-        reached: (method - base) / (p_attributes - base): of what attributes allow.
+        reached: (method - base) / (attributes_only - base); NaN where the trees are not
+            significantly above the base.
+        reached_best: (method - base) / (p_attributes - base): of what attributes allow.
         r2: of virtual behavior, summed, against what was hidden, the mean over seeds.
         r2_ridge: the same of a ridge regression from one-hot attributes.
         difference: method - base.
@@ -54,10 +58,12 @@ class WorldPoint:
     base: Interval
     method: Interval
     ceiling: Interval
+    attributes_only: Interval
     best_from_attributes: Interval
     best: Interval
     gap_closed: Interval
     reached: Interval
+    reached_best: Interval
     r2: float
     r2_ridge: float
     difference: float
@@ -142,7 +148,6 @@ def _point(
         out=folder / "runs",
         seeds=seeds,
         training=training,
-        references=(),  # the world itself knows what attributes allow
         jobs=jobs,
         progress=progress,
     )
@@ -180,10 +185,12 @@ def _measured(share: float, found: Comparison, what: Method) -> WorldPoint:
         base=auc[base].interval,
         method=auc[own].interval,
         ceiling=auc[CEILING].interval,
+        attributes_only=auc[ATTRIBUTES_ONLY].interval,
         best_from_attributes=auc["p_attributes"].interval,
         best=auc["p_best"].interval,
         gap_closed=auc[own].gap_closed,
-        reached=_reached(auc[base], auc[own], auc["p_attributes"]),
+        reached=auc[own].reached,
+        reached_best=_reached(auc[base], auc[own], auc["p_attributes"]),
         r2=float(np.mean([each.pooled for each in told])) if told else np.nan,
         r2_ridge=float(np.mean([each.ridge_pooled for each in told])) if told else np.nan,
         difference=auc[own].interval.mean - auc[base].interval.mean,

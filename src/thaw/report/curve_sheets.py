@@ -283,6 +283,7 @@ def _auc_part(found: ByAttributes) -> Part:
     series = (
         Series(found.method, "", tuple(point.method for point in points)),
         Series(found.base, "plain", tuple(point.base for point in points)),
+        Series("trees", "trees", tuple(point.attributes_only for point in points)),
         Series("attributes", "other", tuple(point.best_from_attributes for point in points)),
         Series("ceiling", "top", tuple(point.ceiling for point in points)),
         Series("best", "best", tuple(point.best for point in points)),
@@ -290,7 +291,8 @@ def _auc_part(found: ByAttributes) -> Part:
     panel = curve_panel("AUC, new users", "share that attributes determine", places, series, 2)
     rows = tuple(_world_row(point) for point in points)
     columns = (
-        "share", "base", "±", "method", "±", "ceiling", "attributes", "best", "less base", "p",
+        "share", "base", "±", "method", "±", "ceiling", "trees", "attributes", "best", "less base",
+        "p",
     )  # fmt: skip
     caption = (
         "One world a place, alike in all but the share of interests' and of click rates' variance "
@@ -306,7 +308,10 @@ def _world_row(point: WorldPoint) -> tuple[str, ...]:
         half_width(point.base),
         fixed(point.method.mean),
         half_width(point.method),
-        *(fixed(v.mean) for v in (point.ceiling, point.best_from_attributes, point.best)),
+        fixed(point.ceiling.mean),
+        fixed(point.attributes_only.mean),
+        fixed(point.best_from_attributes.mean),
+        fixed(point.best.mean),
         signed(point.difference),
         p_value(point.p_value),
     )
@@ -316,7 +321,8 @@ def _gap_part(points: Sequence[WorldPoint]) -> Part:
     places = [f"{point.share:g}" for point in points]
     series = (
         Series("of the gap", "", tuple(point.gap_closed for point in points)),
-        Series("of what attributes allow", "other", tuple(point.reached for point in points)),
+        Series("of the trees' lead", "trees", tuple(point.reached for point in points)),
+        Series("of what attributes allow", "other", tuple(point.reached_best for point in points)),
     )
     panel = curve_panel(
         "share closed, new users", "share that attributes determine", places, series
@@ -326,6 +332,7 @@ def _gap_part(points: Sequence[WorldPoint]) -> Part:
             f"{point.share:g}",
             share(point.gap_closed),
             share(point.reached),
+            share(point.reached_best),
             signed(point.r2, 3),
             signed(point.r2_ridge, 3),
             count(point.impressions),
@@ -336,6 +343,7 @@ def _gap_part(points: Sequence[WorldPoint]) -> Part:
     columns = (
         "share",
         "gap closed",
+        "of the trees' lead",
         "of what attributes allow",
         "R²",
         "ridge",
@@ -371,6 +379,8 @@ _WORLDS_LEGEND = (
     ("AUC", "of new users' test rows under the strict rule: behavior hidden, id unknown, no rows "
      "in training"),
     ("ceiling", "the base with new users' real behavior"),
+    ("trees", "boosted trees without behavior, trained on the same rows: what can be learned "
+     "from attributes"),
     ("attributes", "p_attributes: the world's own best from attributes, item and context "
      "alone: no method without behavior can do better, but by chance"),
     ("best", "p_best: the world's own best by who knows the true interests"),
@@ -379,6 +389,8 @@ _WORLDS_LEGEND = (
      f"over users; significant below {SIGNIFICANT}, not adjusted"),
     ("gap closed", "(method - base) / (ceiling - base), where the ceiling is significantly above "
      "the base; its interval holds the one over seeds and the one over users"),
+    ("of the trees' lead", "(method - base) / (trees - base), where the trees are significantly "
+     "above the base"),
     ("of what attributes allow", "(method - base) / (p_attributes - base), its interval over "
      "seeds; none where p_attributes can't be told from the base"),
     ("R², ridge", "of virtual behavior against the real behavior of users whose behavior was "

@@ -20,7 +20,13 @@ from thaw.report.figures import (
 from thaw.report.page import render, write_page
 from thaw.report.rows import METRICS, Row, efforts, rows
 from thaw.report.svg import Panel
-from thaw.report.text_tables import TextTable, epochs_tables, limits_table, paper_table
+from thaw.report.text_tables import (
+    TextTable,
+    against_tables,
+    epochs_tables,
+    limits_table,
+    paper_table,
+)
 from thaw.report.verdict import caveats, task_verdict
 from thaw.run import versions
 
@@ -109,7 +115,7 @@ def _task(comparison: Comparison, task: str, layout: PaperTable | None) -> TaskP
         for metric, _ in METRICS
     ]
     segments = [_segment(comparison, task, name) for name in SEGMENTS]
-    further = [limits_table(comparison, task)]
+    further = [limits_table(comparison, task), *against_tables(comparison, task)]
     if layout is not None:
         further.insert(0, paper_table(comparison, layout, task))
     known = [table for table in further if table is not None]

@@ -18,6 +18,7 @@ def comparison_json(comparison: Comparison) -> dict[str, Any]:
         "tasks": comparison.tasks,
         "training": dataclasses.asdict(comparison.training),
         "lines": [_line(comparison, line) for line in comparison.lines],
+        "against": [_against(line) for line in comparison.against],
     })  # fmt: skip
     return plain
 
@@ -31,6 +32,15 @@ def _line(comparison: Comparison, line: Line) -> dict[str, Any]:
         "runs": [_run(run) for run in line.runs],
         "foretold": [dataclasses.asdict(each) for each in line.foretold],
     }
+
+
+def _against(line: Line) -> dict[str, Any]:
+    cells = [
+        {"task": cell.task, "segment": cell.segment}
+        | {metric: _difference(figure(cell, metric)) for metric, _ in METRICS}
+        for cell in line.cells
+    ]
+    return {"name": line.name, "against": line.base, "cells": cells}
 
 
 def _cell(comparison: Comparison, line: Line, cell: Cell) -> dict[str, Any]:
@@ -49,23 +59,29 @@ def _cell(comparison: Comparison, line: Line, cell: Cell) -> dict[str, Any]:
 
 
 def _figure(this: Figure) -> dict[str, Any]:
-    test = this.test
     return {
         "values": this.values,
         **dataclasses.asdict(this.interval),
         "improvement_percent": this.improvement,
-        "difference": test.difference if test else None,
-        "difference_low": test.low if test else None,
-        "difference_high": test.high if test else None,
-        "p_value": test.p_value if test else None,
-        "p_over_seeds": this.over_seeds.p_value if this.over_seeds else None,
-        "p_over_users": this.over_users.p_value if this.over_users else None,
+        **_difference(this),
         "gap_closed": this.gap_closed.mean,
         "gap_closed_low": this.gap_closed.low,
         "gap_closed_high": this.gap_closed.high,
         "reached": this.reached.mean,
         "reached_low": this.reached.low,
         "reached_high": this.reached.high,
+    }
+
+
+def _difference(this: Figure) -> dict[str, Any]:
+    test = this.test
+    return {
+        "difference": test.difference if test else None,
+        "difference_low": test.low if test else None,
+        "difference_high": test.high if test else None,
+        "p_value": test.p_value if test else None,
+        "p_over_seeds": this.over_seeds.p_value if this.over_seeds else None,
+        "p_over_users": this.over_users.p_value if this.over_users else None,
     }
 
 

@@ -34,7 +34,7 @@ class Series:
 
     Attributes:
         name: as the key has it.
-        style: 'plain', 'other', 'top', 'best', or '' for the one that it is about.
+        style: 'plain', 'other', 'trees', 'top', 'best', or '' for the one that it is about.
         values: one for each place, NaN where there is none.
     """
 

@@ -14,7 +14,13 @@ from thaw.experiments.paper_tables import PaperTable
 from thaw.report.advice import advice
 from thaw.report.notes import TRAINING_NOTE, gap_notes, legend, partial_notes, segment_note
 from thaw.report.rows import METRICS, Number, Row, Scores, efforts, rows
-from thaw.report.text_tables import TextTable, epochs_tables, limits_table, paper_table
+from thaw.report.text_tables import (
+    TextTable,
+    against_tables,
+    epochs_tables,
+    limits_table,
+    paper_table,
+)
 from thaw.report.verdict import verdict
 
 _NAME_WIDTH = 6  # below which names are cut no further
@@ -38,6 +44,8 @@ def print_comparison(
         limits = limits_table(comparison, task)
         if limits is not None:
             _print_table(limits, console)
+        for table in against_tables(comparison, task):
+            _print_table(table, console)
     _heading(console, "How to read this")
     console.print(_pairs(legend(comparison)))
     _heading(console, "Training")

@@ -10,7 +10,7 @@ from thaw.experiments.foretold import Foretold
 from thaw.experiments.measures import SEGMENTS
 from thaw.experiments.paper_tables import Entry, PaperTable, entries
 from thaw.experiments.references import ATTRIBUTES_ONLY
-from thaw.report.formats import DASH, fixed, percent, signed
+from thaw.report.formats import DASH, fixed, p_value, percent, signed
 from thaw.report.grid import Grid
 from thaw.report.rows import METRICS, challengers, figure
 
@@ -29,6 +29,11 @@ EPOCHS_NOTE = (
 
 SHOWN_EPOCHS = (1, 2, 3, 5, 8, 12, 20, 30, 50, 100)
 """So many as a terminal is wide enough for."""
+
+AGAINST_NOTE = (
+    "The difference to it, and p of the paired test: over seeds and over resampled users, the "
+    "larger of both."
+)
 
 PAPER_NOTE = "1 and 2 mark the best and the second best of a column."
 
@@ -112,6 +117,30 @@ def _by_epoch(line: Line, place: int, epochs: list[int]) -> list[str]:
     kept = [curve[run.best_epoch] for curve, run in zip(curves, line.runs, strict=True)]
     after = [[curve[epoch - 1] for curve in curves if len(curve) >= epoch] for epoch in epochs]
     return [fixed(float(np.mean(values))) if values else "" for values in (*after, kept)]
+
+
+def against_tables(comparison: Comparison, task: str) -> list[TextTable]:
+    """Methods against another line than their base: a table for each such line."""
+    columns = [
+        text for segment in SEGMENTS for _, name in METRICS for text in (f"{segment} {name}", "p")
+    ]
+    rows: dict[str | None, list[tuple[str, ...]]] = {}
+    for line in comparison.against:
+        rows.setdefault(line.base, []).append((line.name, *_differences(line, task)))
+    return [
+        TextTable(f"{task}: against {other}", Grid(("method", *columns), tuple(own)), AGAINST_NOTE)
+        for other, own in rows.items()
+    ]
+
+
+def _differences(line: Line, task: str) -> list[str]:
+    told = []
+    for segment in SEGMENTS:
+        for metric, _ in METRICS:
+            test = figure(line.cell(task, segment), metric).test
+            assert test is not None  # it is compared with another line
+            told += [signed(test.difference), p_value(test.p_value)]
+    return told
 
 
 def paper_table(comparison: Comparison, table: PaperTable, task: str) -> TextTable:

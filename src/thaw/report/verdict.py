@@ -44,6 +44,9 @@ def task_verdict(comparison: Comparison, task: str) -> list[str]:
     told.append(_reachable(comparison, task))
     told += [_closest(comparison, base, task) for base in bases(comparison)]
     told += _new_users(challengers(comparison), task)
+    for other in dict.fromkeys(line.base for line in comparison.against):
+        rivals = [line for line in comparison.against if line.base == other]
+        told += _new_users(rivals, task, than=f" to {other}")
     told += _old_users(challengers(comparison), task)
     return [sentence for sentence in told if sentence]
 
@@ -183,13 +186,13 @@ def _winners(base: Line, rivals: list[Line], task: str, metric: Statistic) -> st
     return f"of {base.name}'s gap close significantly: {', '.join(named)}"
 
 
-def _new_users(lines: list[Line], task: str) -> list[str]:
+def _new_users(lines: list[Line], task: str, than: str = "") -> list[str]:
     """What each method does for new users; where several do nothing, they share a sentence."""
     idle = [line for line in lines if _is_idle(line, task)]
     if len(idle) < 2:
         return [_new_users_of(line, task) for line in lines]
     told = [_new_users_of(line, task) for line in lines if line not in idle]
-    return [*told, f"New users, no significant difference in AUC or GAUC: {_names(idle)}."]
+    return [*told, f"New users, no significant difference{than} in AUC or GAUC: {_names(idle)}."]
 
 
 def _is_idle(line: Line, task: str) -> bool:
