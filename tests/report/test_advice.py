@@ -57,6 +57,21 @@ def test_of_several_the_highest_at_no_cost_is_named() -> None:
     assert told(base(), good, better, best_but_dear, ceiling()).startswith("Try b ")
 
 
+def test_who_adds_nothing_to_dropout_alone_is_left_for_it() -> None:
+    alone = rival("base-dnn+dropout", figure(0.71, 0.01, 0.01))
+    best = rival("mail-base+dropout", figure(0.712, 0.01, 0.012))
+    adds = {
+        p: dataclasses.replace(rival(best.name, figure(0.712, p, 0.002)), base=alone.name)
+        for p in (0.2, 0.01)
+    }
+    lines = (base(), alone, best, ceiling())
+    assert told(*lines, against=(adds[0.2],)).startswith("Try base-dnn+dropout ")
+    assert told(*lines, against=(adds[0.01],)).startswith("Try mail-base+dropout ")
+    drop = (figure(0.69, 0.01, -0.01), figure(0.65, 0.6, -0.001))
+    dear = rival(alone.name, figure(0.71, 0.01, 0.01), old=drop)
+    assert "Try mail-base+dropout" in told(base(), dear, best, ceiling(), against=(adds[0.2],))
+
+
 def test_who_costs_old_users_ranks_new_ones_alone() -> None:
     drop = (figure(0.69, 0.01, -0.01), figure(0.65, 0.6, -0.001))
     found = told(base(), mail(old=drop), ceiling())

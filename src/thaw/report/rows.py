@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from thaw.experiments.comparison import CEILING, Cell, Comparison, Figure, Line
+from thaw.methods.method import DROPOUT
 from thaw.report.formats import DASH, count, fixed, half_width, p_value, percent, signed
 from thaw.resampling import Statistic
 from thaw.run import RunFacts
@@ -110,6 +111,8 @@ def winner(comparison: Comparison, base: Line, task: str) -> Line | None:
     """The method to take beside a base: significantly better for new users in AUC or in GAUC.
 
     Of several, one that costs new users nothing, then old ones nothing, then of the highest AUC.
+    Where it adds nothing that shows to the ranker alone of the same behavior dropout, which needs
+    nothing in serving, that one.
     """
     found = [
         line
@@ -118,10 +121,23 @@ def winner(comparison: Comparison, base: Line, task: str) -> Line | None:
     ]
 
     def rank(line: Line) -> tuple[bool, bool, float]:
-        costs = [-1 in directions(line, task, segment) for segment in ("new", "old")]
-        return costs[0], costs[1], -line.cell(task, "new").auc.interval.mean
+        return *_costs(line, task), -line.cell(task, "new").auc.interval.mean
 
-    return min(found, key=rank, default=None)
+    best = min(found, key=rank, default=None)
+    dropout = next((line for line in found if line.name == f"{base.name}{DROPOUT}"), None)
+    if best is None or dropout is None or _costs(dropout, task) > _costs(best, task):
+        return best
+    adds = [line for line in comparison.against if line.name == best.name]
+    is_idle = any(
+        line.base == dropout.name and 1 not in directions(line, task, "new") for line in adds
+    )
+    return dropout if is_idle else best
+
+
+def _costs(line: Line, task: str) -> tuple[bool, bool]:
+    """Whether a method costs new users something, and whether it costs old ones."""
+    new, old = (-1 in directions(line, task, segment) for segment in ("new", "old"))
+    return new, old
 
 
 def rows(comparison: Comparison, task: str, segment: str) -> list[Row]:
