@@ -68,9 +68,9 @@ def show_dataset(dataset: Dataset, *, as_json: bool) -> None:
     rule = dataset.schema.new_users.rule
     facts = {"dataset": str(dataset.path), "new_users": rule, **facts}
     splits, tables = facts["splits"], facts["tables"]
-    rare = facts["rare_attributes"]
+    rare, constant = facts["rare_attributes"], facts["constant_fields"]
     if not as_json:
-        apart = ("splits", "tables", "rare_attributes")
+        apart = ("splits", "tables", "rare_attributes", "constant_fields")
         facts = {name: value for name, value in facts.items() if name not in apart}
     _show(facts, as_json)
     if not as_json:
@@ -84,6 +84,11 @@ def show_dataset(dataset: Dataset, *, as_json: bool) -> None:
             typer.echo(
                 "note: no training row has behavior before it, so nothing can be learned of how "
                 "behavior follows from attributes; look at the events' user and time columns"
+            )
+        if constant:
+            typer.echo(
+                f"note: {', '.join(constant)}: all rows have the same value, or none, of which "
+                "nothing can be learned; look at the column, or leave it out"
             )
         for name, share in rare:
             typer.echo(

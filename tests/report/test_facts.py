@@ -29,6 +29,20 @@ def test_vocabularies_count_missing_and_unknown(dataset: Dataset) -> None:
     assert dict(data_facts(dataset).vocabularies)["users.city"] == 4
 
 
+def test_a_field_with_one_value_or_none_is_named(
+    dataset: Dataset, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert data_facts(dataset).constant_fields == ()
+    codes, numbers = np.array(dataset.users.codes), np.array(dataset.users.dense)
+    codes[:, 1], numbers[:] = 3, np.nan
+    flat = replace(dataset, users=replace(dataset.users, codes=codes, dense=numbers))
+    assert data_facts(flat).constant_fields == ("users.city", "users.age")
+    show_dataset(flat, as_json=False)
+    assert "users.city, users.age: all rows have the same value, or none" in " ".join(
+        capsys.readouterr().out.split()
+    )
+
+
 @pytest.fixture
 def rare(dataset: Dataset) -> Dataset:
     """The dataset with cities of four users each, and eight users without a known one."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from thaw.data import Dataset
-from thaw.tables.vocabularies import FIRST, categorical
+from thaw.tables.vocabularies import FIRST, categorical, dense
 
 FEW, RARE = 5, 0.05
 
@@ -66,6 +66,8 @@ class DataFacts:
         vocabularies: pairs of a vocabulary and its ids, missing and unknown included.
         rare_attributes: pairs of an attribute and the share of training users whose value fewer
             than FEW of them hold, where that is more than a twentieth.
+        constant_fields: fields of users, items and impressions, as 'users.age', that have one value
+            in all rows (of impressions: of training), or none.
     """
 
     name: str
@@ -78,6 +80,7 @@ class DataFacts:
     tables: tuple[TableFacts, ...]
     vocabularies: tuple[tuple[str, int], ...]
     rare_attributes: tuple[tuple[str, float], ...] = ()
+    constant_fields: tuple[str, ...] = ()
 
 
 def data_facts(dataset: Dataset) -> DataFacts:
@@ -98,6 +101,7 @@ def data_facts(dataset: Dataset) -> DataFacts:
         ),
         vocabularies=tuple((name, dataset.vocabularies.rows(name)) for name in names),
         rare_attributes=tuple(_rare_attributes(dataset)),
+        constant_fields=tuple(_constant_fields(dataset)),
     )
 
 
@@ -110,6 +114,22 @@ def _rare_attributes(dataset: Dataset) -> Iterator[tuple[str, float]]:
         share = _share((held < FEW) & (codes >= FIRST))
         if field.name != of_users.key and share > RARE:
             yield field.name, share
+
+
+def _constant_fields(dataset: Dataset) -> Iterator[str]:
+    schema, train = dataset.schema, dataset.splits["train"]
+    for table, fields, rows in (
+        ("users", schema.users.fields, dataset.users),
+        ("items", schema.items.fields, dataset.items),
+        ("impressions", schema.impressions.context, train),
+    ):
+        columns = zip(
+            (*categorical(fields), *dense(fields)), (*rows.codes.T, *rows.dense.T), strict=True
+        )
+        for field, values in columns:
+            known = values[~np.isnan(values)]
+            if len(rows) > 1 and (not len(known) or known.min() == known.max()):
+                yield f"{table}.{field.name}"
 
 
 def _split(dataset: Dataset, name: str) -> SplitFacts:
