@@ -284,14 +284,14 @@ def _auc_part(found: ByAttributes) -> Part:
         Series(found.method, "", tuple(point.method for point in points)),
         Series(found.base, "plain", tuple(point.base for point in points)),
         Series("trees", "trees", tuple(point.attributes_only for point in points)),
-        Series("attributes", "other", tuple(point.best_from_attributes for point in points)),
+        Series("allowed", "other", tuple(point.best_from_attributes for point in points)),
         Series("ceiling", "top", tuple(point.ceiling for point in points)),
         Series("best", "best", tuple(point.best for point in points)),
     )
     panel = curve_panel("AUC, new users", "share that attributes determine", places, series, 2)
     rows = tuple(_world_row(point) for point in points)
     columns = (
-        "share", "base", "±", "method", "±", "ceiling", "trees", "attributes", "best", "less base",
+        "share", "base", "±", "method", "±", "ceiling", "trees", "allowed", "best", "less base",
         "p",
     )  # fmt: skip
     caption = (
@@ -321,8 +321,7 @@ def _gap_part(points: Sequence[WorldPoint]) -> Part:
     places = [f"{point.share:g}" for point in points]
     series = (
         Series("of the gap", "", tuple(point.gap_closed for point in points)),
-        Series("of the trees' lead", "trees", tuple(point.reached for point in points)),
-        Series("of what attributes allow", "other", tuple(point.reached_best for point in points)),
+        Series("of what is allowed", "other", tuple(point.reached_best for point in points)),
     )
     panel = curve_panel(
         "share closed, new users", "share that attributes determine", places, series
@@ -344,7 +343,7 @@ def _gap_part(points: Sequence[WorldPoint]) -> Part:
         "share",
         "gap closed",
         "of the trees' lead",
-        "of what attributes allow",
+        "of what is allowed",
         "R²",
         "ridge",
         "test rows",
@@ -365,11 +364,16 @@ def _worlds_verdict(found: ByAttributes) -> tuple[str, ...]:
     told = " and ".join(each for each in (better, worse) if each)
     known = [point for point in points if not math.isnan(point.gap_closed.mean)]
     closed = [f"{percent(point.gap_closed.mean)} at {point.share:g}" for point in known]
+    led = [point for point in points if not math.isnan(point.reached.mean)]
+    reached = ", ".join(f"{percent(point.reached.mean)} at {point.share:g}" for point in led)
     return (
         f"By the share that attributes determine, {method} is {told}."
         if told
         else f"{method} is at no share significantly different from {base} for new users.",
         f"Of the gap it closes {', '.join(closed)}." if closed else "No world has a gap to close.",
+        f"Of the lead that boosted trees on attributes have it reaches {reached}."
+        if reached
+        else f"Boosted trees on attributes are nowhere significantly above {base}.",
     )
 
 
@@ -381,7 +385,7 @@ _WORLDS_LEGEND = (
     ("ceiling", "the base with new users' real behavior"),
     ("trees", "boosted trees without behavior, trained on the same rows: what can be learned "
      "from attributes"),
-    ("attributes", "p_attributes: the world's own best from attributes, item and context "
+    ("allowed", "p_attributes: the world's own best from attributes, item and context "
      "alone: no method without behavior can do better, but by chance"),
     ("best", "p_best: the world's own best by who knows the true interests"),
     ("±", "half of the 95 % interval: over seeds by Student's t, with one seed over users"),
@@ -391,7 +395,7 @@ _WORLDS_LEGEND = (
      "the base; its interval holds the one over seeds and the one over users"),
     ("of the trees' lead", "(method - base) / (trees - base), where the trees are significantly "
      "above the base"),
-    ("of what attributes allow", "(method - base) / (p_attributes - base), its interval over "
+    ("of what is allowed", "(method - base) / (p_attributes - base), its interval over "
      "seeds; none where p_attributes can't be told from the base"),
     ("R², ridge", "of virtual behavior against the real behavior of users whose behavior was "
      "hidden, summed as a ranker pools it, 0 being their mean; and of a ridge regression"),
