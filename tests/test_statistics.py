@@ -9,6 +9,8 @@ from scipy import stats
 from thaw.statistics import (
     Interval,
     PairedTest,
+    holm,
+    over_both,
     paired_test,
     ratio_interval,
     seed_interval,
@@ -142,10 +144,54 @@ class TestRatioInterval:
             ratio_interval(BASE, METHOD[:3])
 
 
+class TestOverBoth:
+    def test_variances_add_up(self):
+        seeds, users = paired_test(BASE, METHOD), PairedTest(0.1, 0.0, 0.2, 0.04, 90, 0.05)
+        found = over_both(seeds, users)
+        assert found.difference == seeds.difference
+        assert found.error == pytest.approx(math.hypot(seeds.error, 0.05))
+        assert found.p_value > max(seeds.p_value, 0.04) or seeds.n > 30
+        assert found.low < seeds.difference - 1.96 * found.error
+
+    def test_without_a_spread_over_users_it_is_the_test_over_seeds(self):
+        seeds = paired_test(BASE, METHOD)
+        found = over_both(seeds, PairedTest(0.1, 0.0, 0.2, 0.04, 90, 1e-12))
+        assert found.p_value == pytest.approx(seeds.p_value)
+        assert (found.low, found.high) == pytest.approx((seeds.low, seeds.high))
+
+    @pytest.mark.parametrize("ratio", [0.1, 1.0, 4.0])
+    def test_chance_alone_is_significant_as_often_as_it_says(self, ratio):
+        rng = np.random.default_rng(0)
+        hits = 0
+        for _ in range(3000):
+            differences = rng.normal() + rng.normal(size=5) * math.sqrt(5 * ratio)
+            seeds = paired_test(np.zeros(5), differences)
+            users = PairedTest(seeds.difference, math.nan, math.nan, 0.5, 90, 1.0)
+            hits += stricter(seeds, over_both(seeds, users)).p_value < 0.05
+        assert hits / 3000 < 0.065
+
+    def test_is_impossible_where_one_is(self):
+        known, unknown = paired_test(BASE, METHOD), PairedTest(0.1, *[math.nan] * 3, 5)
+        assert is_impossible(over_both(known, unknown))
+        assert is_impossible(over_both(unknown, known))
+
+
+class TestHolm:
+    def test_is_that_of_the_textbook(self):
+        assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+
+    def test_counts_what_is_known(self):
+        found = holm([math.nan, 0.04, 0.6])
+        assert math.isnan(found[0])
+        assert found[1:] == pytest.approx([0.08, 0.6])
+        assert holm([0.9, 0.8]) == pytest.approx([1.0, 1.0])
+
+
 class TestReadAsOne:
     def test_the_stricter_test_is_the_weakest_evidence(self):
         found = stricter(PairedTest(0.1, 0.05, 0.15, 0.01, 5), PairedTest(0.1, -0.1, 0.12, 0.3, 90))
-        assert found == PairedTest(0.1, -0.1, 0.15, 0.3, 5)
+        assert (found.difference, found.low, found.high) == (0.1, -0.1, 0.15)
+        assert (found.p_value, found.n) == (0.3, 5)
 
     def test_an_impossible_test_makes_both_impossible(self):
         known = PairedTest(0.1, 0.05, 0.15, 0.01, 5)

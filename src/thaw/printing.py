@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import math
+import shlex
 import sys
 from pathlib import Path
 from typing import Any
@@ -44,7 +45,7 @@ def show_comparison(
     else:
         print_comparison(result, Console(), layout)
     if report:
-        command = " ".join(["thaw", *sys.argv[1:]])
+        command = shlex.join(["thaw", *sys.argv[1:]])
         path, facts = folder / "report.html", data_facts(dataset)
         write_html(result, path, facts=facts, command=command, layout=layout)
         typer.echo(f"report: {folder / 'report.html'}", err=as_json)
@@ -58,7 +59,7 @@ def show_sheet(sheet: Sheet, numbers: dict[str, Any], folder: Path, *, as_json: 
         show_json(numbers)
     else:
         print_sheet(sheet, Console())
-    write_sheet(sheet, folder / "report.html", " ".join(["thaw", *sys.argv[1:]]))
+    write_sheet(sheet, folder / "report.html", shlex.join(["thaw", *sys.argv[1:]]))
     typer.echo(f"report: {folder / 'report.html'}", err=as_json)
 
 

@@ -73,7 +73,7 @@ class Resampled:
             return PairedTest(difference, math.nan, math.nan, math.nan, self.n)
         fewer = min(int((defined <= 0).sum()), int((defined >= 0).sum()))
         p_value = min(1.0, 2 * (fewer + 1) / (defined.size + 1))
-        return PairedTest(difference, low, high, p_value, self.n)
+        return PairedTest(difference, low, high, p_value, self.n, float(defined.std(ddof=1)))
 
     def gap_closed(self, base: "Resampled", ceiling: "Resampled", level: float = 0.95) -> Interval:
         """The share of the gap that a method closes, with its interval on the same resamples.

@@ -48,6 +48,7 @@ class PairedTest:
         high: upper bound of the difference, NaN where the test is impossible.
         p_value: of "no difference", in (0, 1]; NaN where the test is impossible.
         n: number of pairs of seeds, or of users that the statistic rests on.
+        error: the difference's standard error, NaN where the test is impossible.
     """
 
     difference: float
@@ -55,6 +56,7 @@ class PairedTest:
     high: float
     p_value: float
     n: int
+    error: float = math.nan
 
 
 def seed_interval(values: npt.ArrayLike, level: float = 0.95) -> Interval:
@@ -102,10 +104,10 @@ def paired_test(base: npt.ArrayLike, method: npt.ArrayLike, level: float = 0.95)
     scale = np.abs(np.concatenate((base_seeds, method_seeds))).max(initial=0)
     if n < MIN_REPEATS or not np.ptp(differences) > rounding * scale:
         return PairedTest(difference, math.nan, math.nan, math.nan, n)
-    t = difference / (float(differences.std(ddof=1)) / math.sqrt(n))
+    error = float(differences.std(ddof=1)) / math.sqrt(n)
     half = _half_width(differences, level)
-    p_value = 2 * float(stdtr(n - 1, -abs(t)))
-    return PairedTest(difference, difference - half, difference + half, p_value, n)
+    p_value = 2 * float(stdtr(n - 1, -abs(difference / error)))
+    return PairedTest(difference, difference - half, difference + half, p_value, n, error)
 
 
 def ratio_interval(
@@ -146,16 +148,42 @@ def ratio_interval(
     return Interval(mean_a / mean_b, (half - root) / square, (half + root) / square)
 
 
+def over_both(seeds: PairedTest, users: PairedTest, level: float = 0.95) -> PairedTest:
+    """The test of one difference for other seeds and other users at once.
+
+    Each of the two tests holds still what the other varies. Their variances add up; the degrees of
+    freedom are Satterthwaite's, with the bootstrap's variance taken as known.
+
+    Args:
+        seeds: the test over seeds.
+        users: the test over users, of the mean over the same seeds.
+        level: confidence level of the interval, in (0, 1).
+
+    Returns:
+        The test with the seeds' difference and `n`; impossible where one of the two is.
+    """
+    check_level(level)
+    if math.isnan(seeds.p_value) or math.isnan(users.p_value):
+        return PairedTest(seeds.difference, math.nan, math.nan, math.nan, seeds.n)
+    variance = seeds.error**2 + users.error**2
+    freedom, error = (seeds.n - 1) * (variance / seeds.error**2) ** 2, math.sqrt(variance)
+    p_value = 2 * float(stdtr(freedom, -abs(seeds.difference) / error))
+    half = float(stdtrit(freedom, (1 + level) / 2)) * error
+    low, high = seeds.difference - half, seeds.difference + half
+    return PairedTest(seeds.difference, low, high, p_value, seeds.n, error)
+
+
 def stricter(*tests: PairedTest) -> PairedTest:
     """Several tests of one difference read as one that shows only what all of them show.
 
-    It has the largest p-value and the bounds that hold them all: where one of them is impossible,
-    so is this. Its difference and `n` are those of the first.
+    It has the largest p-value and error, and the bounds that hold them all: where one of them is
+    impossible, so is this. Its difference and `n` are those of the first.
     """
     low = float(np.min([test.low for test in tests]))
     high = float(np.max([test.high for test in tests]))
     p_value = float(np.max([test.p_value for test in tests]))
-    return PairedTest(tests[0].difference, low, high, p_value, tests[0].n)
+    error = float(np.max([test.error for test in tests]))
+    return PairedTest(tests[0].difference, low, high, p_value, tests[0].n, error)
 
 
 def wider(*intervals: Interval) -> Interval:
@@ -163,6 +191,22 @@ def wider(*intervals: Interval) -> Interval:
     low = float(np.min([each.low for each in intervals]))
     high = float(np.max([each.high for each in intervals]))
     return Interval(intervals[0].mean, low, high)
+
+
+def holm(p_values: npt.ArrayLike) -> _Floats:
+    """p-values of several tests adjusted for how many they are, by Holm's method.
+
+    One of them is below a level by chance alone no more often than that level says.
+
+    Args:
+        p_values: (T,) of the tests; NaN counts for no test, and stays.
+    """
+    found = np.array(p_values, np.float64)
+    known = np.flatnonzero(~np.isnan(found))
+    order = known[np.argsort(found[known])]
+    times = found[order] * np.arange(order.size, 0, -1)
+    found[order] = np.minimum(np.maximum.accumulate(times), 1)
+    return found
 
 
 def _half_width(values: _Floats, level: float) -> float:

@@ -8,7 +8,7 @@ import thaw
 from builders import TRAINING, mail, small_dnn
 from conftest import make_schema, make_tables
 from thaw import metrics, statistics
-from thaw.errors import MethodError, TrainingError
+from thaw.errors import DataError, MethodError, TrainingError
 from thaw.experiments.compare import compare
 from thaw.experiments.measures import measure
 from thaw.methods import Method
@@ -42,11 +42,11 @@ def result(dataset, folder):
     return compare(dataset, [mail()], out=folder, seeds=2, training=ONCE, references=())
 
 
-def prepared(rule, path, **changes):
+def prepared(rule, path, *, gaps=True):
     impressions = Impressions(user="user", item="item", time="time", references=("ours",))
     tables = make_tables(seed=1, users=40)
     for number, row in enumerate(tables["impressions"]):
-        row["ours"] = None if number % 11 == 0 else (number * 37 % 100) / 100
+        row["ours"] = None if gaps and number % 11 == 0 else (number * 37 % 100) / 100
     return thaw.prepare(make_schema(new_users=rule, impressions=impressions), tables, out=path)
 
 
@@ -219,7 +219,7 @@ def test_methods_are_tested_against_another_line_than_their_base(dataset, tmp_pa
         against="mail",
     )
     pairs = [(line.name, line.base) for line in found.against]
-    assert pairs == [("both", "dropped"), ("dropped", "mail"), ("both", "mail")]
+    assert pairs == [("mail", "dropped"), ("both", "dropped"), ("both", "mail")]
     lines = {line.name: line for line in found.lines}
     for line in found.against:
         for cell in line.cells:
@@ -231,8 +231,34 @@ def test_methods_are_tested_against_another_line_than_their_base(dataset, tmp_pa
 
 
 def test_what_all_are_tested_against_is_one_of_the_methods(dataset, tmp_path):
-    with pytest.raises(MethodError, match="against: 'small' is none of the methods: small_dnn"):
+    with pytest.raises(MethodError, match="against: 'small' is none of small_dnn, mail"):
         compare(dataset, [mail()], out=tmp_path / "out", against="small")
+    assert not (tmp_path / "out").exists()
+
+
+def test_methods_are_tested_against_the_scores_in_production(tmp_path):
+    dataset = prepared(NaturalRule(rule="natural"), tmp_path / "natural", gaps=False)
+    found = compare(
+        dataset, [mail()], out=tmp_path, seeds=2, training=ONCE, references=(), against="ours"
+    )
+    assert [(line.name, line.base) for line in found.against] == [
+        ("small_dnn", "ours"),
+        ("mail", "ours"),
+    ]
+    (ours,) = found.lines[-1].cell("click", "old").auc.values
+    own = found.lines[0].cell("click", "old").auc.values
+    test = found.against[0].cell("click", "old").auc.over_seeds
+    assert test == statistics.paired_test([ours, ours], own)
+
+
+def test_scores_with_gaps_or_a_methods_name_are_refused_before_anything_runs(tmp_path):
+    dataset = prepared(NaturalRule(rule="natural"), tmp_path / "natural")
+    with pytest.raises(
+        DataError, match=r"against: 'ours' has no score for \d+ of the \d+ test rows"
+    ):
+        compare(dataset, [mail()], out=tmp_path / "out", against="ours")
+    with pytest.raises(DataError, match="the column 'ours' has the name of a method"):
+        compare(dataset, [replace(mail(), name="ours")], out=tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 

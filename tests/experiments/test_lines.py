@@ -6,6 +6,7 @@ import pytest
 from thaw.experiments.comparison import CEILING, Line
 from thaw.experiments.lines import Trained, lines
 from thaw.predicting import Predictions
+from thaw.statistics import over_both
 
 USERS, ROWS = 80, 30
 
@@ -43,7 +44,8 @@ def test_significant_is_what_shows_over_seeds_and_over_users() -> None:
     assert figure.over_seeds is not None
     assert figure.over_users is not None
     assert figure.test is not None
-    assert figure.test.p_value == max(figure.over_seeds.p_value, figure.over_users.p_value)
+    both = over_both(figure.over_seeds, figure.over_users)
+    assert figure.test.p_value == max(figure.over_seeds.p_value, both.p_value)
     assert figure.direction == 1
 
 

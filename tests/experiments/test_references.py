@@ -97,8 +97,12 @@ def test_features_are_one_for_each_value():
 
 def test_a_comparison_measures_the_share_of_what_attributes_allow(told, tmp_path):
     found = thaw.compare(told, [mail()], out=tmp_path, seeds=1, training=TRAINING)
-    base, method, _, reference = found.lines
+    base, method, _, reference, without = found.lines
     assert (reference.name, reference.kind) == ("attributes-only", "reference")
+    assert (without.name, without.kind) == ("no-attributes", "reference")
+    (pair,) = found.against
+    assert (pair.name, pair.base) == ("attributes-only", "no-attributes")
+    assert pair.cell("click", "new").auc.test.difference > 0.05  # attributes tell all there is
     values = [line.cell("click", "new").auc.interval.mean for line in (base, method, reference)]
     reached = method.cell("click", "new").auc.reached
     assert reached.mean == pytest.approx((values[1] - values[0]) / (values[2] - values[0]))
@@ -115,4 +119,4 @@ def test_lightfm_scores_every_row(told):
 def test_lightfm_stands_among_the_references_where_it_is_installed():
     names = [each.name for each in standard_references()]
     is_there = importlib.util.find_spec("lightfm") is not None
-    assert names == ["attributes-only", "lightfm"][: 1 + is_there]
+    assert names == ["attributes-only", "no-attributes", "lightfm"][: 2 + is_there]

@@ -1,8 +1,10 @@
 """Hand-made comparisons: every number in them is chosen, none is computed."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
+from scipy.special import stdtrit
 
 from thaw.experiments.comparison import Cell, Comparison, Figure, Line
 from thaw.experiments.measures import Measures
@@ -20,10 +22,17 @@ def figure(
     interval = Interval(mean, mean - 0.002, mean + 0.002)
     if p is None:
         return Figure((mean,) * seeds, interval)
-    test = PairedTest(difference, difference - 0.003, difference + 0.003, p, seeds)
     improvement = 100 * difference / (mean - difference)
     closed = Interval(gap, gap - 0.2, gap + 0.2)
-    return Figure((mean,) * seeds, interval, improvement, test, test, closed)
+    tests = paired(difference, p, seeds), replace(paired(difference, p, seeds), error=0.0)
+    return Figure((mean,) * seeds, interval, improvement, *tests, closed)
+
+
+def paired(difference: float, p: float, seeds: int) -> PairedTest:
+    """A test over seeds with a p-value and the interval that belongs to it."""
+    error = abs(difference) / float(stdtrit(seeds - 1, 1 - p / 2)) if difference and p < 1 else NAN
+    half = error * float(stdtrit(seeds - 1, 0.975))
+    return PairedTest(difference, difference - half, difference + half, p, seeds, error)
 
 
 def cell(task: str, segment: str, auc: Figure, gauc: Figure, **changes: float) -> Cell:

@@ -31,7 +31,7 @@ def with_reference(p: float, difference: float) -> tuple[Line, Line]:
     allowed = PairedTest(difference, difference - 0.001, difference + 0.001, p, 3)
     own = dataclasses.replace(figure(0.70), allowed=allowed)
     reached = reference(ATTRIBUTES_ONLY, 0.70 + difference, 0.69)
-    return line("base-dnn", (own, figure(0.65))), reached
+    return line("base-dnn", (own, figure(0.65)), (figure(0.70), figure(0.65))), reached
 
 
 def reference(name: str, new: float, old: float) -> Line:
@@ -52,24 +52,33 @@ def test_who_wins_by_virtual_behavior_is_asked_about_users_of_few_events_too() -
 
 def test_of_several_the_highest_at_no_cost_is_named() -> None:
     drop = (figure(0.69, 0.01, -0.01), figure(0.65, 0.6, -0.001))
-    good, better = (rival(n, figure(v, 0.01, 0.01)) for n, v in (("a", 0.71), ("b", 0.712)))
-    best_but_dear = rival("c", figure(0.72, 0.01, 0.02), old=drop)
+    good, better = (rival(n, figure(v, 0.001, 0.01)) for n, v in (("a", 0.71), ("b", 0.712)))
+    best_but_dear = rival("c", figure(0.72, 0.001, 0.02), old=drop)
     assert told(base(), good, better, best_but_dear, ceiling()).startswith("Try b ")
 
 
 def test_who_adds_nothing_to_dropout_alone_is_left_for_it() -> None:
-    alone = rival("base-dnn+dropout", figure(0.71, 0.01, 0.01))
-    best = rival("mail-base+dropout", figure(0.712, 0.01, 0.012))
+    alone = dataclasses.replace(rival("dropout", figure(0.71, 0.001, 0.01)), is_alone=True)
+    best = rival("mail-base+dropout", figure(0.712, 0.001, 0.012))
     adds = {
         p: dataclasses.replace(rival(best.name, figure(0.712, p, 0.002)), base=alone.name)
         for p in (0.2, 0.01)
     }
     lines = (base(), alone, best, ceiling())
-    assert told(*lines, against=(adds[0.2],)).startswith("Try base-dnn+dropout ")
+    idle = told(*lines, against=(adds[0.2],))
+    assert idle.startswith("Try dropout ")
+    assert idle.endswith("mail-base+dropout is 0.0020 above it in AUC, which is not shown.")
     assert told(*lines, against=(adds[0.01],)).startswith("Try mail-base+dropout ")
     drop = (figure(0.69, 0.01, -0.01), figure(0.65, 0.6, -0.001))
-    dear = rival(alone.name, figure(0.71, 0.01, 0.01), old=drop)
+    cells = rival(alone.name, figure(0.71, 0.001, 0.01), old=drop).cells
+    dear = dataclasses.replace(alone, cells=cells)
     assert "Try mail-base+dropout" in told(base(), dear, best, ceiling(), against=(adds[0.2],))
+
+
+def test_one_of_many_tests_is_no_winner() -> None:
+    lucky = rival("mail-base", figure(0.71, 0.04, 0.01))
+    others = idle("base-dnn+dropout", "lookalike-base", "mail-base+dropout")
+    assert told(base(), lucky, *others, ceiling()).startswith("Nothing that was tried")
 
 
 def test_who_costs_old_users_ranks_new_ones_alone() -> None:
@@ -107,10 +116,15 @@ def test_runs_that_had_not_stalled_are_trained_on_before_anything_else() -> None
 
 
 def test_a_ranker_below_trees_on_old_users_is_mended_first() -> None:
-    found = told(base(), mail(), ceiling(), reference(ATTRIBUTES_ONLY, 0.69, 0.71))
+    def below(p: float, difference: float) -> Line:
+        allowed = PairedTest(difference, difference - 0.001, difference + 0.001, p, 3)
+        old = (dataclasses.replace(figure(0.70), allowed=allowed), figure(0.65))
+        return line("base-dnn", (figure(0.70), figure(0.65)), old)
+
+    found = told(below(0.01, 0.01), mail(), ceiling())
     assert found.startswith("Look at the training of base-dnn first: with their behavior in sight")
-    level = reference(ATTRIBUTES_ONLY, 0.69, 0.703)  # its interval and base-dnn's overlap
-    assert told(base(), mail(), ceiling(), level).startswith("Try mail-base")
+    assert told(below(0.2, 0.01), mail(), ceiling()).startswith("Try mail-base")
+    assert told(below(0.01, -0.01), mail(), ceiling()).startswith("Try mail-base")
 
 
 def test_scores_of_ones_own_that_are_better_are_named_first() -> None:
@@ -118,6 +132,9 @@ def test_scores_of_ones_own_that_are_better_are_named_first() -> None:
     assert found.startswith("Look at ours first: new users are ranked better by it than by base")
     for known in ("p_best", "lightfm"):
         assert told(base(), mail(), ceiling(), reference(known, 0.8, 0.6)).startswith("Try mail")
+    cells = ((figure(0.725), figure(0.65)), (figure(0.6), figure(0.65)))
+    partly = line("ours", *cells, kind="reference", impressions=4500)
+    assert told(base(), mail(), ceiling(), partly).startswith("Try mail")
 
 
 def test_who_pays_is_named_where_auc_stands_against_gauc() -> None:

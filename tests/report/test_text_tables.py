@@ -83,7 +83,9 @@ def test_there_is_no_such_table_where_nothing_is_known() -> None:
 
 def test_the_verdict_says_what_attributes_can_win_back() -> None:
     told = " ".join(verdict(limited()))
-    assert "reach 0.7150 in AUC: 75 % of base-dnn's gap is what attributes can win back" in told
+    assert "reach 0.7150 in AUC: 75 % of base-dnn's gap can be won back without behavior" in told
+    more = " ".join(verdict(limited(reference_auc=0.73)))
+    assert "more than base-dnn's whole gap can be won back without behavior" in more
     below = " ".join(verdict(limited(reference_auc=0.69)))
     assert "reach 0.6900 in AUC: below base-dnn without behavior, so little is left" in below
     unsure = " ".join(verdict(limited(p=0.3)))

@@ -22,7 +22,8 @@ def answer(*lines: Line) -> str:
 
 def test_the_answer_comes_first() -> None:
     helps = "mail-base helps new users: AUC 0.7100 in the place of 0.7000."
-    assert answer() == f"{helps} No cost to old users is shown."
+    cost = "AUC -0.0001, 95 %: -0.0008 to +0.0006, p = 0.600"
+    assert answer().startswith(f"{helps} No cost to old users is shown ({cost}; GAUC +0.0001,")
     drop = (figure(0.69, 0.01, -0.01), figure(0.65, 0.6, -0.001))
     assert answer(base(), mail(old=drop)) == f"{helps} It costs old users something."
     unmoved = (figure(0.7, NAN, 0.0), figure(0.65, NAN, 0.0))
@@ -63,6 +64,21 @@ def test_a_ranker_without_rivals_is_answered_by_its_gap() -> None:
     assert answer(base(), ceiling()).startswith("New users have a gap in AUC")
 
 
+def test_what_may_be_chance_of_many_tests_is_no_help() -> None:
+    lucky = mail(figure(0.71, 0.04, 0.01), figure(0.65, 0.7, 0.0001))
+    found = answer(base(), lucky, ceiling())
+    assert found.startswith("No method is shown to help new users beside base-dnn. What is sign")
+    idle = mail(figure(0.71, 0.4, 0.01), figure(0.65, 0.7, 0.0001))
+    assert "chance" not in answer(base(), idle, ceiling())
+
+
+def test_what_attributes_bring_to_the_trees_is_told() -> None:
+    trees = line("attributes-only", (figure(0.71), figure(0.66)), kind="reference")
+    for p, said in ((0.004, "Of that, attributes bring +0.0100"), (0.4, "is not shown: +0.0100")):
+        pair = dataclasses.replace(mail(figure(0.71, p, 0.01)), name=trees.name, kind="reference")
+        assert said in told(base(), mail(), ceiling(), trees, against=(pair,))
+
+
 def test_the_gap_comes_next() -> None:
     gap = verdict(comparison())[1]
     lift = "real behavior would lift base-dnn from 0.7000 to 0.7200 (p = 0.001)"
@@ -71,14 +87,14 @@ def test_the_gap_comes_next() -> None:
 
 
 def test_a_significant_lift_is_told_with_its_share_of_the_gap() -> None:
-    said = "significantly better in AUC (+0.0100, p = 0.004, 50 % (95 %: 30 to 70) of the gap)"
-    assert f"New users, mail-base against base-dnn: {said}" in told()
+    said = "significantly better in AUC (+0.0100, 95 %: +0.0073 to +0.0127, p = 0.004, 50 % (95 %"
+    assert f"New users, mail-base against base-dnn: {said}: 30 to 70) of the gap)" in told()
 
 
 def test_what_is_not_significant_is_no_difference() -> None:
     same = mail(figure(0.72, 0.05, 0.02, gap=1.0), figure(0.67, 0.9, 0.02, gap=1.0))
     text = told(base(), same, ceiling())
-    assert "no significant difference in AUC (+0.0200, p = 0.050)" in text
+    assert "no significant difference in AUC (+0.0200, 95 %: +0.0000 to +0.0400, p = 0.050)" in text
     assert "better" not in text
     assert "of the gap" not in text
 
@@ -100,7 +116,7 @@ def test_the_level_is_not_named_where_gauc_cannot_be_tested() -> None:
 def test_old_users_pay_where_they_drop_significantly() -> None:
     drop = (figure(0.69, 0.01, -0.01), figure(0.65, 0.6, -0.001))
     text = told(base(), mail(old=drop), ceiling())
-    said = "significantly worse in AUC (-0.0100, p = 0.010); no significant difference in GAUC"
+    said = "significantly worse in AUC (-0.0100, 95 %: -0.0143 to -0.0057, p = 0.010); no signi"
     assert f"Old users pay with mail-base against base-dnn: {said}" in text
 
 
@@ -108,7 +124,7 @@ def test_old_users_who_do_not_drop_significantly_are_spared() -> None:
     assert "Old users pay" not in told()
     assert "No significant drop for old users with mail-base against base-dnn: no" in told()
     several = told(base(), mail(), named("mail-more", mail()), ceiling())
-    assert "No significant drop for old users with mail-base, mail-more." in several
+    assert "AUC at worst (95 %): mail-base (-0.0008), mail-more (-0.0008)." in several
 
 
 def test_old_users_without_a_test_are_not_called_spared() -> None:
@@ -153,7 +169,7 @@ def test_several_tasks_are_named() -> None:
 
 def test_what_the_tests_speak_for_is_told() -> None:
     assert "\nOne seed:" in told(seeds=(0,))
-    assert "shows over seeds and over resampled users" in told()
+    assert "for other seeds and for other users at once" in told()
 
 
 def test_few_seeds_are_called_few() -> None:

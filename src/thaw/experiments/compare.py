@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 
 from thaw.data import Dataset
-from thaw.errors import MethodError
+from thaw.errors import DataError, MethodError
 from thaw.experiments.ahead import Ask, check_jobs, run_ahead
-from thaw.experiments.comparison import Comparison
+from thaw.experiments.comparison import CEILING, Comparison
 from thaw.experiments.lines import Trained, compared, lines
 from thaw.experiments.measures import measured_names, with_conditionals
-from thaw.experiments.references import AttributesOnly, Reference
+from thaw.experiments.references import ATTRIBUTES_ONLY, NO_ATTRIBUTES, TREES, Reference
 from thaw.experiments.runs import seeds_of
 from thaw.experiments.study import Study
 from thaw.methods import Method, method
@@ -31,7 +31,7 @@ def compare(
     out: str | Path,
     seeds: int = 3,
     training: Training | None = None,
-    references: Sequence[Reference] = (AttributesOnly(),),
+    references: Sequence[Reference] = TREES,
     against: str | None = None,
     jobs: int = 1,
     progress: ProgressFactory | None = None,
@@ -47,14 +47,18 @@ def compare(
         out: a folder for the runs.
         seeds: how many seeds, counted from `training.seed`.
         training: how all methods are trained.
-        references: what is scored beside them; by default what attributes alone allow.
-        against: one of the methods, which all others are tested against besides their bases.
+        references: what is scored beside them; by default what attributes alone allow, and the same
+            without attributes.
+        against: one of the methods, or a column of other scores, such as those in production, which
+            all other methods are tested against besides their bases.
         jobs: how many runs at once, each in a process of its own with its share of the cores.
         progress: makes what shows a run's progress; with several jobs, in their processes.
 
     Raises:
         MethodError: for an unknown method or one that can't be built for the dataset, a name that
             stands for two, `against` none of them, no seeds or no jobs.
+        DataError: when a column of other scores has a method's name, or `against` is one without a
+            score for every test row.
         TrainingError: when a run fails, or `out` holds runs of another comparison.
     """
     dataset = dataset if isinstance(dataset, Dataset) else Dataset.open(dataset)
@@ -62,7 +66,9 @@ def compare(
     if not named:
         raise MethodError("methods: is empty; name one or more")
     chosen = _with_bases([method(m) if isinstance(m, str) else m for m in named])
-    pairs = _pairs(chosen, against)
+    _check_names(chosen, references, dataset)
+    _check_against(chosen, against, dataset)
+    pairs = _pairs(chosen, references, against)
     first = training or Training()
     check_jobs(jobs)
     options = seeds_of(first, seeds)
@@ -92,7 +98,7 @@ def compare(
     trained = [ask(study) for ask in (*firsts, *seconds)]
     trained += _given_references(dataset)
     tasks = measured_names(dataset.schema.tasks)
-    found = {each.name: each for each in trained}
+    found = {each.name: each for each in trained if each.kind != CEILING}
     return Comparison(
         dataset=dataset.schema.name,
         rule=dataset.schema.new_users.rule,
@@ -130,25 +136,56 @@ def _with_bases(methods: list[Method]) -> list[Method]:
     return chosen
 
 
-def _pairs(chosen: list[Method], against: str | None) -> list[tuple[str, str]]:
-    """The names of methods, each with another line than its base to be tested against."""
+def _check_names(chosen: list[Method], references: Sequence[Reference], dataset: Dataset) -> None:
+    """Refuse a column of other scores that is called as something else is."""
+    taken = {each.name for each in chosen} | {each.name for each in references}
+    for column in dataset.schema.impressions.references:
+        if column in taken:
+            raise DataError(
+                f"impressions.references: the column {column!r} has the name of a method or "
+                "reference of the comparison; rename it in the table and in the schema"
+            )
+
+
+def _check_against(chosen: list[Method], against: str | None, dataset: Dataset) -> None:
+    """Refuse what nothing can be tested against, row by row."""
+    columns = dataset.schema.impressions.references
     names = [each.name for each in chosen]
-    if against is not None and against not in names:
-        raise MethodError(f"against: {against!r} is none of the methods: {', '.join(names)}")
-    alone = {_training(each): each.name for each in chosen if each.for_new_users is None}
-    trained_so = [
-        (each.name, alone[_training(each)])
+    if against in columns:
+        scores = dataset.splits["test"].references[:, columns.index(against)]
+        if np.isnan(scores).any():
+            raise DataError(
+                f"against: {against!r} has no score for {np.isnan(scores).sum():,} of the "
+                f"{len(scores):,} test rows, and paired tests need all; fill the column, or leave "
+                "--against out"
+            )
+    elif against is not None and against not in names:
+        raise MethodError(f"against: {against!r} is none of {', '.join([*names, *columns])}")
+
+
+def _pairs(
+    chosen: list[Method], references: Sequence[Reference], against: str | None
+) -> list[tuple[str, str]]:
+    """The names of lines, each with another than its base that it is tested against."""
+    dropout = [
+        (each.name, alone.name)
         for each in chosen
-        if each.for_new_users is not None and each.behavior_dropout and _training(each) in alone
+        for alone in chosen
+        if each.for_new_users is not None and alone.for_new_users is None
+        if alone.behavior_dropout and alone.factory == each.factory
     ]
-    asked = [(name, against) for name in names if against not in (None, name)]
-    ranker = {each.name: each.factory for each in chosen}
-    bases = {each.name for each in chosen if _is_base(each)}
+    # Methods are compared with their bases as it is.
+    bases = {each.name: each.factory for each in chosen if _is_base(each)}
+    own = {each.name: each.factory for each in chosen}
+    with_base = {(name, base) for name in own for base in bases if own[name] == bases[base]}
+    asked = [(name, against) for name in own if against not in (None, name)]
+    both = {ATTRIBUTES_ONLY, NO_ATTRIBUTES} <= {each.name for each in references}
+    trees = [(ATTRIBUTES_ONLY, NO_ATTRIBUTES)] if both else []
     return [
         (this, other)
-        for this, other in dict.fromkeys([*trained_so, *asked])
-        # Methods are compared with their bases as it is.
-        if ranker[this] != ranker[other] or not bases & {this, other}
+        for this, other in dict.fromkeys([*dropout, *asked, *trees])
+        if not {(this, other), (other, this)} & with_base
+        and ((other, this) not in dropout or (this, other) in dropout)
     ]
 
 

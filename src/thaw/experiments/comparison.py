@@ -10,7 +10,7 @@ from thaw.experiments.measures import Measures
 from thaw.options import Training
 from thaw.resampling import Statistic
 from thaw.run import RunFacts
-from thaw.statistics import UNKNOWN, Interval, PairedTest, stricter
+from thaw.statistics import UNKNOWN, Interval, PairedTest, over_both, stricter
 
 CEILING = "ceiling"
 SIGNIFICANT = 0.05
@@ -46,9 +46,10 @@ class Figure:
 
     @property
     def test(self) -> PairedTest | None:
-        """What both tests show: a difference that would hold for other seeds and other users."""
-        tests = [test for test in (self.over_seeds, self.over_users) if test is not None]
-        return stricter(*tests) if tests else None
+        """What shows over seeds, and for other seeds and other users at once; else over users."""
+        if self.over_seeds is None or self.over_users is None:
+            return self.over_users
+        return stricter(self.over_seeds, over_both(self.over_seeds, self.over_users))
 
     @property
     def direction(self) -> int:
@@ -94,6 +95,8 @@ class Line:
         runs: how each seed's training went; empty for references.
         foretold: how well virtual behavior foretells the real, for each seed; empty where nothing
             makes any, or none was hidden.
+        is_alone: whether it is a ranker alone, with or without behavior dropout: nothing stands
+            beside it in serving.
     """
 
     name: str
@@ -102,6 +105,7 @@ class Line:
     cells: tuple[Cell, ...]
     runs: tuple[RunFacts, ...]
     foretold: tuple[Foretold, ...] = ()
+    is_alone: bool = False
 
     def cell(self, task: str, name: str) -> Cell:
         """The cell of a task and a segment."""
@@ -120,8 +124,9 @@ class Comparison:
             it.
         lines: the methods, bases first, then ceilings and references.
         training: how all methods were trained.
-        against: methods compared with another line than their base: with their ranker alone of the
-            same behavior dropout, and with the method that was asked for.
+        against: lines compared with another one than their base: methods with their ranker's
+            behavior dropout alone and with the line that was asked for; and what attributes allow
+            with the same trees without attributes.
     """
 
     dataset: str
@@ -132,10 +137,12 @@ class Comparison:
     training: Training
     against: tuple[Line, ...] = ()
 
+    def ceiling_of(self, line: Line) -> Line | None:
+        """The ceiling of a line's base, or None where the rule for new users allows none."""
+        base = line.base or line.name
+        return next((c for c in self.lines if c.kind == CEILING and c.base == base), None)
+
     def has_gap(self, line: Line, task: str, metric: Statistic) -> bool:
         """Whether the ceiling of a line's base is significantly above it for new users."""
-        ceiling = next(
-            (c for c in self.lines if c.kind == CEILING and c.base == (line.base or line.name)),
-            None,
-        )
+        ceiling = self.ceiling_of(line)
         return ceiling is not None and getattr(ceiling.cell(task, "new"), metric).direction > 0

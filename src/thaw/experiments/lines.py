@@ -27,6 +27,7 @@ class Trained:
     predictions: tuple[Predictions, ...]
     runs: tuple[RunFacts, ...]
     foretold: tuple[Foretold, ...] = ()
+    is_alone: bool = False
 
     def measures(self, task: int, name: str) -> tuple[Measures, ...]:
         """A segment's measures, seed by seed."""
@@ -98,7 +99,7 @@ def _line(
         for number, task in enumerate(tasks)
         for name in SEGMENTS
     )
-    return Line(this.name, base_name, this.kind, cells, this.runs, this.foretold)
+    return Line(this.name, base_name, this.kind, cells, this.runs, this.foretold, this.is_alone)
 
 
 def _figure(
@@ -114,11 +115,12 @@ def _figure(
     interval = resampled.interval() if is_single else seed_interval(values)
     if base is None:
         figure = Figure(tuple(values), interval)
-        if this.kind != "method" or name != "new" or goals[1] is None:
+        if this.kind != "method" or goals[1] is None:
             return figure
         allowed = _figure(goals[1], this, (None, None), task, name, metric).test
         return replace(figure, allowed=allowed)
-    own = base.values(task, name, metric)
+    # A reference from the data has one value for all seeds.
+    own = np.broadcast_to(base.values(task, name, metric), values.shape)
     figure = Figure(
         tuple(values),
         interval,

@@ -13,7 +13,7 @@ from thaw.experiments.one_hot import one_hot
 from thaw.metrics import auc
 from thaw.schema import NaturalRule, StrictRule
 
-ATTRIBUTES_ONLY = "attributes-only"
+ATTRIBUTES_ONLY, NO_ATTRIBUTES = "attributes-only", "no-attributes"
 FOLDS = 5
 EVERY = slice(None)
 
@@ -128,6 +128,25 @@ class AttributesOnly:
 
 
 @dataclass(frozen=True)
+class NoAttributes(AttributesOnly):
+    """The same trees without users' attributes: what the others are above it is the attributes'."""
+
+    @property
+    def name(self) -> str:
+        """As reports call it."""
+        return NO_ATTRIBUTES
+
+    def _columns(
+        self, dataset: Dataset, split: str, chosen: np.ndarray | slice = EVERY
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """[N, n] ids of the chosen rows' fields, and [N, m] numbers."""
+        table, items = dataset.splits[split], dataset.items
+        item = table.item[chosen]
+        ids = np.hstack([table.codes[chosen], items.codes[item]])
+        return ids, np.hstack([table.dense[chosen], items.dense[item]])
+
+
+@dataclass(frozen=True)
 class LightFM:
     """LightFM with features of users and items: a factorisation of who clicks what.
 
@@ -193,9 +212,13 @@ class LightFM:
         return np.asarray(1 / (1 + np.exp(-scores)))
 
 
+TREES = (AttributesOnly(), NoAttributes())
+"""What every comparison asks of attributes."""
+
+
 def standard_references() -> tuple[Reference, ...]:
     """What every experiment is compared with: LightFM only where it is installed."""
-    return (AttributesOnly(), LightFM()) if LightFM.is_installed() else (AttributesOnly(),)
+    return (*TREES, LightFM()) if LightFM.is_installed() else TREES
 
 
 def _knows_new_users(dataset: Dataset) -> bool:

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from thaw.options import Training
 from thaw.preparation import prepare
 from thaw.progress import ProgressFactory
 from thaw.run import method_facts
-from thaw.statistics import Interval, ratio_interval
+from thaw.statistics import UNKNOWN, Interval, ratio_interval
 
 SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)
 TASK = "click"
@@ -141,7 +141,8 @@ def _point(
         known = json.loads(kept.read_text())
         if known["settings"] != settings:
             raise DataError(f"{kept} was measured with other settings; choose another --out")
-        return _read(known["point"])
+        if {*known["point"]} == {field.name for field in fields(WorldPoint)}:
+            return _read(known["point"])
     found = compare(
         _dataset(folder, world),
         [what],
@@ -202,6 +203,8 @@ def _measured(share: float, found: Comparison, what: Method) -> WorldPoint:
 def _reached(base: Figure, method: Figure, best: Figure) -> Interval:
     """The method's way as a share of what attributes allow, over seeds."""
     own = np.array(base.values)
+    if best.interval.mean <= own.mean():
+        return UNKNOWN
     return ratio_interval(np.array(method.values) - own, best.interval.mean - own)
 
 

@@ -6,8 +6,9 @@ from thaw.experiments.comparison import Comparison, Line
 from thaw.experiments.references import ATTRIBUTES_ONLY
 from thaw.methods import METHODS, Lookalikes
 from thaw.methods.method import DROPOUT
+from thaw.report.formats import fixed
 from thaw.report.notes import OWN, SIMULATED, is_significant
-from thaw.report.rows import METRICS, bases, ceiling_of, challengers, directions, winner
+from thaw.report.rows import METRICS, bases, challengers, directions, winner
 from thaw.report.verdict import ENOUGH_SEEDS, unfinished
 
 BASE = "{base}"
@@ -36,13 +37,14 @@ def _next(comparison: Comparison, base: Line, task: str) -> str:
         return first
     best = winner(comparison, base, task)
     if best is not None:
-        return _take(best, task, is_sure=len(comparison.seeds) >= ENOUGH_SEEDS)
+        told = _take(best, task, is_sure=len(comparison.seeds) >= ENOUGH_SEEDS)
+        return f"{told}{_not_shown_above(comparison, best, task)}"
     if len(comparison.seeds) < ENOUGH_SEEDS:
         return (
             f"Run {ENOUGH_SEEDS} seeds or more: with fewer only large differences show, and none "
             f"for new users did beside {BASE}."
         )
-    if ceiling_of(comparison, base) is None:
+    if comparison.ceiling_of(base) is None:
         return (
             f"What new users miss under {BASE} is not known: compare under the rule 'strict' too, "
             "which hides the behavior of some users and shows it to a ceiling."
@@ -67,16 +69,20 @@ def _unready(comparison: Comparison, base: Line, task: str) -> str:
     """What comes before any decision about new users; empty where nothing does."""
     if any(base.name in (line.name, line.base) for line in unfinished(comparison)):
         return f"Train longer (max_epochs) before you decide what to do beside {BASE}."
-    trees = next((line for line in comparison.lines if line.name == ATTRIBUTES_ONLY), None)
-    if trees is not None and _is_above(trees, [base], task, "old"):
+    trees = base.cell(task, "old").auc.allowed
+    if trees is not None and is_significant(trees.p_value) and trees.difference > 0:
         return (
             f"Look at the training of {BASE} first: with their behavior in sight old users are "
             "ranked below what boosted trees make of attributes alone."
         )
     known = (line for line in comparison.lines if line.kind == "reference")
-    declared = [line for line in known if line.name not in OWN | SIMULATED]
+    declared = [
+        line
+        for line in known
+        if line.name not in OWN | SIMULATED and _rows(line, task) == _rows(base, task)
+    ]
     tried = [base, *(line for line in challengers(comparison) if line.base == base.name)]
-    better = [line.name for line in declared if _is_above(line, tried, task, "new")]
+    better = [line.name for line in declared if _is_above(line, tried, task)]
     if better:
         return (
             f"Look at {', '.join(better)} first: new users are ranked better by it than by {BASE} "
@@ -85,10 +91,15 @@ def _unready(comparison: Comparison, base: Line, task: str) -> str:
     return ""
 
 
-def _is_above(reference: Line, lines: list[Line], task: str, segment: str) -> bool:
+def _rows(line: Line, task: str) -> int:
+    """How many rows of new users a line was measured on."""
+    return line.cell(task, "new").measures[0].impressions
+
+
+def _is_above(reference: Line, lines: list[Line], task: str) -> bool:
     """Whether a reference's AUC is above those of all lines, with no interval overlapping."""
-    low = reference.cell(task, segment).auc.interval.low
-    return all(low > line.cell(task, segment).auc.interval.high for line in lines)
+    low = reference.cell(task, "new").auc.interval.low
+    return all(low > line.cell(task, "new").auc.interval.high for line in lines)
 
 
 def _take(line: Line, task: str, *, is_sure: bool) -> str:
@@ -119,6 +130,19 @@ def _take(line: Line, task: str, *, is_sure: bool) -> str:
         return first
     asked = "thaw evaluate RUN --fill-below auto"
     return f"{first} Before, ask below how many events users should keep virtual ones: {asked}."
+
+
+def _not_shown_above(comparison: Comparison, dropout: Line, task: str) -> str:
+    """Who is above behavior dropout alone, as far as is shown by chance."""
+    if not dropout.is_alone:
+        return ""
+    above = [
+        (test.difference, line.name)
+        for line in comparison.against
+        if line.base == dropout.name and (test := line.cell(task, "new").auc.test) is not None
+    ]
+    most, name = max(above, default=(0.0, ""))
+    return f" {name} is {fixed(most)} above it in AUC, which is not shown." if most > 0 else ""
 
 
 def _untried(comparison: Comparison, base: Line) -> list[str]:

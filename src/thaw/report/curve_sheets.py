@@ -2,7 +2,7 @@
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 
 from thaw.datasets import World
@@ -259,8 +259,9 @@ def _events_legend(found: ByEvents) -> tuple[tuple[str, str], ...]:
         ("less base", "method less base at the same place, with the p-value"),
         ("filled", "virtual events in the places, of n_v, that the shown events leave empty"),
         ("less virtual", "method at this place less method with no event shown, with the p-value"),
-        ("p", "the larger of two: a t-test paired by seed, a paired bootstrap over users; with one "
-         f"seed the bootstrap alone; significant below {SIGNIFICANT}, not adjusted"),
+        ("p", "the larger of two: of a t-test paired by seed, and of a test for other seeds and "
+         "other users at once; with one seed of a paired bootstrap over users alone; significant "
+         f"below {SIGNIFICANT}, not adjusted"),
     )  # fmt: skip
 
 
@@ -362,18 +363,21 @@ def _worlds_verdict(found: ByAttributes) -> tuple[str, ...]:
     better = f"significantly better than {base} for new users at {at(1)}" if at(1) else ""
     worse = f"significantly worse at {at(-1)}" if at(-1) else ""
     told = " and ".join(each for each in (better, worse) if each)
-    known = [point for point in points if not math.isnan(point.gap_closed.mean)]
-    closed = [f"{percent(point.gap_closed.mean)} at {point.share:g}" for point in known]
-    led = [point for point in points if not math.isnan(point.reached.mean)]
-    reached = ", ".join(f"{percent(point.reached.mean)} at {point.share:g}" for point in led)
+    won = [point for point in points if point.direction > 0]
+    closed = _shares((point.share, point.gap_closed) for point in won)
+    reached = _shares((point.share, point.reached) for point in won)
     return (
         f"By the share that attributes determine, {method} is {told}."
         if told
         else f"{method} is at no share significantly different from {base} for new users.",
-        f"Of the gap it closes {', '.join(closed)}." if closed else "No world has a gap to close.",
-        f"Of the lead that boosted trees on attributes have it reaches {reached}."
-        if reached
-        else f"Boosted trees on attributes are nowhere significantly above {base}.",
+        *([f"Of the gap it closes {closed}."] if closed else []),
+        *([f"Of the lead that boosted trees have it reaches {reached}."] if reached else []),
+    )
+
+
+def _shares(found: Iterable[tuple[float, Interval]]) -> str:
+    return ", ".join(
+        f"{percent(part.mean)} at {share:g}" for share, part in found if not math.isnan(part.mean)
     )
 
 
@@ -390,7 +394,7 @@ _WORLDS_LEGEND = (
     ("best", "p_best: the world's own best by who knows the true interests"),
     ("±", "half of the 95 % interval: over seeds by Student's t, with one seed over users"),
     ("less base, p", "the difference and its p-value: the larger of the test over seeds and that "
-     f"over users; significant below {SIGNIFICANT}, not adjusted"),
+     f"over seeds and users at once; significant below {SIGNIFICANT}, not adjusted"),
     ("gap closed", "(method - base) / (ceiling - base), where the ceiling is significantly above "
      "the base; its interval holds the one over seeds and the one over users"),
     ("of the trees' lead", "(method - base) / (trees - base), where the trees are significantly "

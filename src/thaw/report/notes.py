@@ -4,9 +4,9 @@ import math
 
 from thaw.experiments.comparison import SIGNIFICANT, Comparison, Line
 from thaw.experiments.measures import Measures, conditional_name
-from thaw.experiments.references import ATTRIBUTES_ONLY
+from thaw.experiments.references import ATTRIBUTES_ONLY, NO_ATTRIBUTES
 from thaw.report.formats import DASH, count, p_phrase, percent
-from thaw.report.rows import METRICS, bases, ceiling_of, challengers, figure
+from thaw.report.rows import METRICS, bases, challengers, figure
 from thaw.resampling import Statistic
 
 RULES = {
@@ -25,7 +25,8 @@ SIMULATED = {
 """What the references of the simulated worlds are."""
 
 OWN = {
-    ATTRIBUTES_ONLY: "boosted trees without behavior: what attributes allow",
+    ATTRIBUTES_ONLY: "boosted trees on attributes, context and item, without behavior",
+    NO_ATTRIBUTES: "the same trees on context and item alone",
     "lightfm": "LightFM with features of users and items",
 }
 """What the references are that thaw makes itself."""
@@ -74,7 +75,7 @@ def gap_notes(comparison: Comparison, task: str) -> list[str]:
 
 def gap_note(comparison: Comparison, base: Line, task: str, metric: Statistic) -> str:
     """Why a base has no gap to close in a metric; empty where it has one, or has no ceiling."""
-    ceiling = ceiling_of(comparison, base)
+    ceiling = comparison.ceiling_of(base)
     if ceiling is None or comparison.has_gap(base, task, metric):
         return ""
     test = figure(ceiling.cell(task, "new"), metric).test
@@ -131,11 +132,12 @@ def _over_users() -> str:
 
 
 def _test(is_single: bool) -> str:
-    over_users = "a paired bootstrap over users"
+    over_users = "by a paired bootstrap over users"
     over_seeds = (
-        f"the larger of two p-values against the base: a t-test paired by seed, {over_users}"
+        "the larger of two p-values against the base: of a t-test paired by seed, and of a test "
+        f"for other seeds and other users at once, whose variance over users is {over_users}"
     )
-    how = f"{over_users} against the base" if is_single else over_seeds
+    how = f"against the base, {over_users}" if is_single else over_seeds
     level = f"significant below {SIGNIFICANT}"
     return f"{how}; {level}, not adjusted for the number of methods"
 
@@ -168,7 +170,7 @@ def _conditionals(comparison: Comparison) -> list[tuple[str, str]]:
 
 
 def _gap(comparison: Comparison) -> list[tuple[str, str]]:
-    if not any(ceiling_of(comparison, base) for base in bases(comparison)):
+    if not any(comparison.ceiling_of(base) for base in bases(comparison)):
         return [("gap closed", f"not known: rule {comparison.rule!r} leaves no ceiling")]
     share = "(method - base) / (ceiling - base), where the ceiling is significantly above the base"
     return [("ceiling", "the base with new users' real behavior"), ("gap closed", share)]

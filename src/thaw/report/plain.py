@@ -5,7 +5,7 @@ import math
 from typing import Any
 
 from thaw.experiments.comparison import Cell, Comparison, Figure, Line
-from thaw.report.rows import METRICS, ceiling_of, figure
+from thaw.report.rows import METRICS, figure
 from thaw.run import RunFacts
 
 
@@ -92,7 +92,7 @@ def _measure(cell: Cell, name: str) -> dict[str, Any]:
 def _has_gap(comparison: Comparison, line: Line, cell: Cell) -> dict[str, bool] | None:
     """By metric, whether the base leaves a gap; None where that is no question."""
     is_asked = line.kind == "method" and cell.segment == "new"
-    if not is_asked or ceiling_of(comparison, line) is None:
+    if not is_asked or comparison.ceiling_of(line) is None:
         return None
     return {metric: comparison.has_gap(line, cell.task, metric) for metric, _ in METRICS}
 

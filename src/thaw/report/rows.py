@@ -4,11 +4,11 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from thaw.experiments.comparison import CEILING, Cell, Comparison, Figure, Line
-from thaw.methods.method import DROPOUT
+from thaw.experiments.comparison import SIGNIFICANT, Cell, Comparison, Figure, Line
 from thaw.report.formats import DASH, count, fixed, half_width, p_value, percent, signed
 from thaw.resampling import Statistic
 from thaw.run import RunFacts
+from thaw.statistics import holm
 
 METRICS: tuple[tuple[Statistic, str], ...] = (("auc", "AUC"), ("gauc", "GAUC"))
 """The two metrics that stand side by side, and what reports call them."""
@@ -91,12 +91,6 @@ def directions(line: Line, task: str, segment: str) -> list[int]:
     return [figure(line.cell(task, segment), metric).direction for metric, _ in METRICS]
 
 
-def ceiling_of(comparison: Comparison, line: Line) -> Line | None:
-    """The ceiling of a line's base, or None where the rule for new users allows none."""
-    base = line.base or line.name
-    return next((c for c in comparison.lines if c.kind == CEILING and c.base == base), None)
-
-
 def bases(comparison: Comparison) -> list[Line]:
     """The methods that others are compared with."""
     return [line for line in comparison.lines if line.kind == "method" and line.base is None]
@@ -107,31 +101,57 @@ def challengers(comparison: Comparison) -> list[Line]:
     return [line for line in comparison.lines if line.kind == "method" and line.base is not None]
 
 
+def rivals_against(comparison: Comparison) -> dict[str | None, list[Line]]:
+    """By the line that they are compared with, methods that are compared with no base of theirs."""
+    found: dict[str | None, list[Line]] = {}
+    for line in comparison.against:
+        if line.kind == "method":
+            found.setdefault(line.base, []).append(line)
+    return found
+
+
 def winner(comparison: Comparison, base: Line, task: str) -> Line | None:
-    """The method to take beside a base: significantly better for new users in AUC or in GAUC.
+    """The method to take beside a base: shown to be better for new users in AUC or in GAUC.
 
-    Of several, one that costs new users nothing, then old ones nothing, then of the highest AUC.
-    Where it adds nothing that shows to the ranker alone of the same behavior dropout, which needs
-    nothing in serving, that one.
+    Of several, one that costs new users nothing, then old ones nothing, then of the highest AUC;
+    none that adds nothing that shows to the ranker's behavior dropout alone, which needs nothing in
+    serving.
     """
-    found = [
-        line
-        for line in challengers(comparison)
-        if line.base == base.name and 1 in directions(line, task, "new")
-    ]
-
-    def rank(line: Line) -> tuple[bool, bool, float]:
-        return *_costs(line, task), -line.cell(task, "new").auc.interval.mean
-
-    best = min(found, key=rank, default=None)
-    dropout = next((line for line in found if line.name == f"{base.name}{DROPOUT}"), None)
-    if best is None or dropout is None or _costs(dropout, task) > _costs(best, task):
-        return best
-    adds = [line for line in comparison.against if line.name == best.name]
-    is_idle = any(
-        line.base == dropout.name and 1 not in directions(line, task, "new") for line in adds
+    rivals = [line for line in challengers(comparison) if line.base == base.name]
+    found = [line for line in rivals if line.name in _better(rivals, task)]
+    for dropout in [line for line in found if line.is_alone]:
+        tested = [line for line in comparison.against if line.base == dropout.name]
+        idle = {line.name for line in tested if 1 not in directions(line, task, "new")}
+        costs = _costs(dropout, task)
+        found = [each for each in found if each.name not in idle or costs > _costs(each, task)]
+    return min(
+        found,
+        key=lambda line: (*_costs(line, task), -line.cell(task, "new").auc.interval.mean),
+        default=None,
     )
-    return dropout if is_idle else best
+
+
+def better_by_chance(comparison: Comparison, base: Line, task: str) -> bool:
+    """Whether some method is significantly better for new users, but not for so many tests."""
+    rivals = [line for line in challengers(comparison) if line.base == base.name]
+    any_better = any(1 in directions(line, task, "new") for line in rivals)
+    return any_better and not _better(rivals, task)
+
+
+def _better(rivals: list[Line], task: str) -> set[str]:
+    """Who is better for new users in AUC or GAUC, by p-values adjusted for all of these tests."""
+    tested = [
+        (line.name, figure(line.cell(task, "new"), metric))
+        for line in rivals
+        for metric, _ in METRICS
+    ]
+    tests = [this.test for _, this in tested]
+    adjusted = holm([test.p_value if test else math.nan for test in tests])
+    return {
+        name
+        for (name, this), p in zip(tested, adjusted, strict=True)
+        if this.direction > 0 and p < SIGNIFICANT
+    }
 
 
 def _costs(line: Line, task: str) -> tuple[bool, bool]:
@@ -185,7 +205,7 @@ def _has_no_gap(comparison: Comparison, line: Line, cell: Cell, metric: Statisti
     """Whether a ceiling shows that there is no gap to close; without one, nothing is known."""
     if line.kind != "method" or line.base is None or cell.segment != "new":
         return False
-    known = ceiling_of(comparison, line) is not None
+    known = comparison.ceiling_of(line) is not None
     return known and not comparison.has_gap(line, cell.task, metric)
 
 

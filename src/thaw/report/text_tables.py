@@ -12,7 +12,7 @@ from thaw.experiments.paper_tables import Entry, PaperTable, entries
 from thaw.experiments.references import ATTRIBUTES_ONLY
 from thaw.report.formats import DASH, fixed, p_value, percent, signed
 from thaw.report.grid import Grid
-from thaw.report.rows import METRICS, challengers, figure
+from thaw.report.rows import METRICS, challengers, figure, rivals_against
 
 LIMITS_NOTE = (
     f"reach: of what is reachable, (method - base) / ({ATTRIBUTES_ONLY} - base), where "
@@ -30,10 +30,7 @@ EPOCHS_NOTE = (
 SHOWN_EPOCHS = (1, 2, 3, 5, 8, 12, 20, 30, 50, 100)
 """So many as a terminal is wide enough for."""
 
-AGAINST_NOTE = (
-    "The difference to it, and p of the paired test: over seeds and over resampled users, the "
-    "larger of both."
-)
+AGAINST_NOTE = "The difference to it, and p of the same tests as against the base."
 
 PAPER_NOTE = "1 and 2 mark the best and the second best of a column."
 
@@ -124,12 +121,16 @@ def against_tables(comparison: Comparison, task: str) -> list[TextTable]:
     columns = [
         text for segment in SEGMENTS for _, name in METRICS for text in (f"{segment} {name}", "p")
     ]
-    rows: dict[str | None, list[tuple[str, ...]]] = {}
-    for line in comparison.against:
-        rows.setdefault(line.base, []).append((line.name, *_differences(line, task)))
     return [
-        TextTable(f"{task}: against {other}", Grid(("method", *columns), tuple(own)), AGAINST_NOTE)
-        for other, own in rows.items()
+        TextTable(
+            f"{task}: against {other}",
+            Grid(
+                ("method", *columns),
+                tuple((line.name, *_differences(line, task)) for line in rivals),
+            ),
+            AGAINST_NOTE,
+        )
+        for other, rivals in rivals_against(comparison).items()
     ]
 
 

@@ -6,8 +6,18 @@ from thaw.experiments.comparison import Cell, Comparison, Figure, Line
 from thaw.experiments.references import ATTRIBUTES_ONLY
 from thaw.report.formats import fixed, p_phrase, percent, share, signed
 from thaw.report.notes import gap_note, is_significant
-from thaw.report.rows import METRICS, bases, ceiling_of, challengers, directions, figure, winner
+from thaw.report.rows import (
+    METRICS,
+    bases,
+    better_by_chance,
+    challengers,
+    directions,
+    figure,
+    rivals_against,
+    winner,
+)
 from thaw.resampling import Statistic
+from thaw.statistics import PairedTest
 
 LEVEL = (
     "in AUC, which sees the level between users too; in GAUC, which sees the order within a user "
@@ -18,7 +28,7 @@ ONE_SEED = (
     "One seed: the tests resample users and speak for these trained models, not for another seed."
 )
 
-SEVERAL_SEEDS = "Significant is what shows over seeds and over resampled users, in a test for each."
+SEVERAL_SEEDS = "Significant is what would show for other seeds and for other users at once."
 
 ENOUGH_SEEDS = 5
 """Below so many, only a large difference can be told from chance."""
@@ -44,8 +54,7 @@ def task_verdict(comparison: Comparison, task: str) -> list[str]:
     told.append(_reachable(comparison, task))
     told += [_closest(comparison, base, task) for base in bases(comparison)]
     told += _new_users(challengers(comparison), task)
-    for other in dict.fromkeys(line.base for line in comparison.against):
-        rivals = [line for line in comparison.against if line.base == other]
+    for other, rivals in rivals_against(comparison).items():
         told += _new_users(rivals, task, than=f" to {other}")
     told += _old_users(challengers(comparison), task)
     return [sentence for sentence in told if sentence]
@@ -60,6 +69,8 @@ def _answers(comparison: Comparison, task: str) -> str:
     alone = [base for base, line in best if line is None]
     if alone:
         told.append(f"No method is shown to help new users beside {_names(alone)}.")
+    if any(better_by_chance(comparison, base, task) for base in alone):
+        told.append("What is significant for them below may be chance, of so many tests (Holm).")
     return " ".join(told)
 
 
@@ -81,7 +92,12 @@ def _cost(line: Line, task: str) -> str:
     if _is_unmoved(line, task):
         return f"Old users are ranked as by {line.base}."
     if any(_tested(line, task, "old")):
-        return "No cost to old users is shown."
+        told = [
+            f"{name} {_with_interval(test)}"
+            for metric, name in METRICS
+            if (test := figure(line.cell(task, "old"), metric).test) is not None
+        ]
+        return f"No cost to old users is shown ({'; '.join(told)})."
     return "What it costs old users can't be tested."
 
 
@@ -121,7 +137,7 @@ def unfinished(comparison: Comparison) -> list[Line]:
 
 
 def _gap(comparison: Comparison, base: Line, task: str) -> str:
-    ceiling = ceiling_of(comparison, base)
+    ceiling = comparison.ceiling_of(base)
     if ceiling is None:
         known = f"rule {comparison.rule!r} leaves no ceiling for {base.name}"
         return f"Whether new users have a gap is not known: {known}."
@@ -149,12 +165,24 @@ def _reachable(comparison: Comparison, task: str) -> str:
         return ""
     best = reference.cell(task, "new").auc.interval.mean
     told = [_allowed(comparison, base, task, best) for base in asked]
-    return f"Boosted trees on attributes alone reach {fixed(best)} in AUC: {'; '.join(told)}."
+    reach = f"Boosted trees without behavior reach {fixed(best)} in AUC: {'; '.join(told)}."
+    return f"{reach}{_of_attributes(comparison, task)}"
+
+
+def _of_attributes(comparison: Comparison, task: str) -> str:
+    """What of that is the attributes', where the same trees were fitted without them."""
+    pair = next((line for line in comparison.against if line.name == ATTRIBUTES_ONLY), None)
+    test = pair.cell(task, "new").auc.test if pair is not None else None
+    if test is None:
+        return ""
+    if is_significant(test.p_value):
+        return f" Of that, attributes bring {_with_interval(test)}."
+    return f" That attributes bring anything to them is not shown: {_with_interval(test)}."
 
 
 def _allowed(comparison: Comparison, base: Line, task: str, best: float) -> str:
     """What attributes allow of one base's gap, in words that follow the test."""
-    own, ceiling = base.cell(task, "new").auc, ceiling_of(comparison, base)
+    own, ceiling = base.cell(task, "new").auc, comparison.ceiling_of(base)
     assert ceiling is not None  # a gap is one to a ceiling
     test, low = own.allowed, own.interval.mean
     if test is None or not is_significant(test.p_value):
@@ -162,14 +190,16 @@ def _allowed(comparison: Comparison, base: Line, task: str, best: float) -> str:
         return f"not significantly other than {base.name} without behavior ({p})"
     if test.difference < 0:
         return f"below {base.name} without behavior, so little is left for virtual behavior to win"
-    part = percent((best - low) / (ceiling.cell(task, "new").auc.interval.mean - low))
-    return f"{part} of {base.name}'s gap is what attributes can win back"
+    part = (best - low) / (ceiling.cell(task, "new").auc.interval.mean - low)
+    if part > 1:
+        return f"more than {base.name}'s whole gap can be won back without behavior"
+    return f"{percent(part)} of {base.name}'s gap can be won back without behavior"
 
 
 def _closest(comparison: Comparison, base: Line, task: str) -> str:
     """Who closes the gap, best first; worth a sentence where several methods try."""
     rivals = [line for line in challengers(comparison) if line.base == base.name]
-    if len(rivals) == 1:
+    if len(rivals) < 2:
         return ""
     gaps = [(metric, name) for metric, name in METRICS if comparison.has_gap(base, task, metric)]
     told = [f"In {name}, {_winners(base, rivals, task, metric)}." for metric, name in gaps]
@@ -224,12 +254,20 @@ def _old_users(lines: list[Line], task: str) -> list[str]:
         change = _against_base(spared[0], task, "old")
         told.append(f"No significant drop for old users with {change}")
     elif spared:
-        told.append(f"No significant drop for old users with {_names(spared)}.")
+        named = ", ".join(f"{line.name} ({_at_worst(line, task)})" for line in spared)
+        told.append(
+            f"No significant drop for old users' AUC or GAUC; AUC at worst (95 %): {named}."
+        )
     if unmoved:
         told.append(f"Old users are ranked as by the base alone with {_names(unmoved)}.")
     if unknown:
         told.append(f"Whether old users pay can't be tested for {_names(unknown)}.")
     return told
+
+
+def _at_worst(line: Line, task: str) -> str:
+    test = line.cell(task, "old").auc.test
+    return signed(test.low if test else math.nan)
 
 
 def _is_unmoved(line: Line, task: str) -> bool:
@@ -258,10 +296,18 @@ def _change(this: Figure, name: str) -> str:
         return f"{name} can't be tested"
     direction = this.direction
     word = {1: "significantly better", -1: "significantly worse", 0: "no significant difference"}
-    told = [signed(this.test.difference), p_phrase(this.test.p_value)]
+    told = [_with_interval(this.test)]
     if direction > 0 and not math.isnan(this.gap_closed.mean):
         told.append(f"{share(this.gap_closed)} of the gap")
     return f"{word[direction]} in {name} ({', '.join(told)})"
+
+
+def _with_interval(test: PairedTest) -> str:
+    """A difference with its interval and p-value, as far as they are known."""
+    if math.isnan(test.p_value):
+        return signed(test.difference)
+    bounds = f"95 %: {signed(test.low)} to {signed(test.high)}"
+    return f"{signed(test.difference)}, {bounds}, {p_phrase(test.p_value)}"
 
 
 def _is_tested(this: Figure) -> bool:
