@@ -228,7 +228,10 @@ def compare_command(
         str, typer.Option(help="Their names, with commas between.")
     ] = "base-dnn,base-dnn+dropout,lookalike-base,mail-base,mail-base+dropout",
     against: Annotated[
-        str | None, typer.Option(help="A method that all others are tested against as well.")
+        str | None,
+        typer.Option(
+            help="A method, or a column of other scores, that all methods are tested against too."
+        ),
     ] = None,
     seeds: Annotated[int, typer.Option(min=1, help="Runs of each method.")] = 3,
     data: Data = None,
