@@ -78,7 +78,8 @@ def test_who_adds_nothing_to_dropout_alone_is_left_for_it() -> None:
 def test_one_of_many_tests_is_no_winner() -> None:
     lucky = rival("mail-base", figure(0.71, 0.04, 0.01))
     others = idle("base-dnn+dropout", "lookalike-base", "mail-base+dropout")
-    assert told(base(), lucky, *others, ceiling()).startswith("Nothing that was tried")
+    found = told(base(), lucky, *others, ceiling())
+    assert found.startswith("Compare mail-base with base-dnn alone, on other seeds (--seed 5)")
 
 
 def test_who_costs_old_users_ranks_new_ones_alone() -> None:

@@ -8,7 +8,7 @@ from thaw.methods import METHODS, Lookalikes
 from thaw.methods.method import DROPOUT
 from thaw.report.formats import fixed
 from thaw.report.notes import OWN, SIMULATED, is_significant
-from thaw.report.rows import METRICS, bases, challengers, directions, winner
+from thaw.report.rows import METRICS, bases, challengers, directions, perhaps_better, winner
 from thaw.report.verdict import ENOUGH_SEEDS, unfinished
 
 BASE = "{base}"
@@ -43,6 +43,14 @@ def _next(comparison: Comparison, base: Line, task: str) -> str:
         return (
             f"Run {ENOUGH_SEEDS} seeds or more: with fewer only large differences show, and none "
             f"for new users did beside {BASE}."
+        )
+    perhaps = perhaps_better(comparison, base, task)
+    if perhaps:
+        names = ", ".join(line.name for line in perhaps)
+        return (
+            f"Compare {names} with {BASE} alone, on other seeds "
+            f"(--seed {comparison.seeds[-1] + 1}): of so many tests what is significant here may be "
+            "chance."
         )
     if comparison.ceiling_of(base) is None:
         return (

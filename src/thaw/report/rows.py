@@ -131,11 +131,12 @@ def winner(comparison: Comparison, base: Line, task: str) -> Line | None:
     )
 
 
-def better_by_chance(comparison: Comparison, base: Line, task: str) -> bool:
-    """Whether some method is significantly better for new users, but not for so many tests."""
+def perhaps_better(comparison: Comparison, base: Line, task: str) -> list[Line]:
+    """Who is significantly better for new users where, of so many tests, nobody is."""
     rivals = [line for line in challengers(comparison) if line.base == base.name]
-    any_better = any(1 in directions(line, task, "new") for line in rivals)
-    return any_better and not _better(rivals, task)
+    if _better(rivals, task):
+        return []
+    return [line for line in rivals if 1 in directions(line, task, "new")]
 
 
 def _better(rivals: list[Line], task: str) -> set[str]:

@@ -9,10 +9,10 @@ from thaw.report.notes import gap_note, is_significant
 from thaw.report.rows import (
     METRICS,
     bases,
-    better_by_chance,
     challengers,
     directions,
     figure,
+    perhaps_better,
     rivals_against,
     winner,
 )
@@ -69,7 +69,7 @@ def _answers(comparison: Comparison, task: str) -> str:
     alone = [base for base, line in best if line is None]
     if alone:
         told.append(f"No method is shown to help new users beside {_names(alone)}.")
-    if any(better_by_chance(comparison, base, task) for base in alone):
+    if any(perhaps_better(comparison, base, task) for base in alone):
         told.append("What is significant for them below may be chance, of so many tests (Holm).")
     return " ".join(told)
 
