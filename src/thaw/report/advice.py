@@ -49,8 +49,7 @@ def _next(comparison: Comparison, base: Line, task: str) -> str:
         names = ", ".join(line.name for line in perhaps)
         return (
             f"Compare {names} with {BASE} alone, on other seeds "
-            f"(--seed {comparison.seeds[-1] + 1}): of so many tests what is significant here may be "
-            "chance."
+            f"(--seed {comparison.seeds[-1] + 1}): of so many tests what is significant may be chance."
         )
     if comparison.ceiling_of(base) is None:
         return (
