@@ -47,9 +47,10 @@ def _next(comparison: Comparison, base: Line, task: str) -> str:
     perhaps = perhaps_better(comparison, base, task)
     if perhaps:
         names = ", ".join(line.name for line in perhaps)
+        seed = comparison.seeds[-1] + 1
         return (
-            f"Compare {names} with {BASE} alone, on other seeds "
-            f"(--seed {comparison.seeds[-1] + 1}): of so many tests what is significant may be chance."
+            f"Compare {names} with {BASE} alone, on other seeds (--seed {seed}): of so many tests "
+            "what is significant may be chance."
         )
     if comparison.ceiling_of(base) is None:
         return (
