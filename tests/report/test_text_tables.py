@@ -69,7 +69,8 @@ def test_methods_against_another_line_have_a_table_for_each_such_line() -> None:
 def test_the_verdict_says_what_a_method_adds_to_another_line() -> None:
     more = replace(mail(), base="base-dnn+dropout")
     told = " ".join(verdict(comparison(base(), mail(), against=(more,))))
-    assert "mail-base against base-dnn+dropout: significantly better in AUC (+0.0100" in told
+    both = "AUC is significantly better with mail-base (+0.0100); GAUC is significantly better with"
+    assert f"New users, against base-dnn+dropout: {both} mail-base (+0.0100)." in told
     idle = replace(mail(figure(0.7, 0.6), figure(0.65, 0.7)), base="mail-none")
     two = (idle, replace(idle, name="mail-dual"))
     told = " ".join(verdict(comparison(base(), mail(), against=two)))

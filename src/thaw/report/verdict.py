@@ -54,8 +54,7 @@ def task_verdict(comparison: Comparison, task: str) -> list[str]:
     told.append(_reachable(comparison, task))
     told += [_closest(comparison, base, task) for base in bases(comparison)]
     told += _new_users(challengers(comparison), task)
-    for other, rivals in rivals_against(comparison).items():
-        told += _new_users(rivals, task, than=f" to {other}")
+    told += [_against(*each, task) for each in rivals_against(comparison).items()]
     told += _old_users(challengers(comparison), task)
     return [sentence for sentence in told if sentence]
 
@@ -216,13 +215,31 @@ def _winners(base: Line, rivals: list[Line], task: str, metric: Statistic) -> st
     return f"of {base.name}'s gap close significantly: {', '.join(named)}"
 
 
-def _new_users(lines: list[Line], task: str, than: str = "") -> list[str]:
+def _new_users(lines: list[Line], task: str) -> list[str]:
     """What each method does for new users; where several do nothing, they share a sentence."""
     idle = [line for line in lines if _is_idle(line, task)]
     if len(idle) < 2:
         return [_new_users_of(line, task) for line in lines]
     told = [_new_users_of(line, task) for line in lines if line not in idle]
-    return [*told, f"New users, no significant difference{than} in AUC or GAUC: {_names(idle)}."]
+    return [*told, f"New users, no significant difference in AUC or GAUC: {_names(idle)}."]
+
+
+def _against(other: str | None, rivals: list[Line], task: str) -> str:
+    """Who is better or worse for new users than a line that is not their base, in short."""
+    words = {1: "better", -1: "worse"}
+    told = []
+    for metric, name in METRICS:
+        found = [(line, figure(line.cell(task, "new"), metric)) for line in rivals]
+        for direction, word in words.items():
+            named = ", ".join(
+                f"{line.name} ({signed(this.test.difference)})"
+                for line, this in found
+                if this.direction == direction and this.test is not None
+            )
+            told += [f"{name} is significantly {word} with {named}"] if named else []
+    if told:
+        return f"New users, against {other}: {'; '.join(told)}."
+    return f"New users, no significant difference to {other} in AUC or GAUC: {_names(rivals)}."
 
 
 def _is_idle(line: Line, task: str) -> bool:
@@ -296,7 +313,7 @@ def _change(this: Figure, name: str) -> str:
         return f"{name} can't be tested"
     direction = this.direction
     word = {1: "significantly better", -1: "significantly worse", 0: "no significant difference"}
-    told = [_with_interval(this.test)]
+    told = [signed(this.test.difference), p_phrase(this.test.p_value)]
     if direction > 0 and not math.isnan(this.gap_closed.mean):
         told.append(f"{share(this.gap_closed)} of the gap")
     return f"{word[direction]} in {name} ({', '.join(told)})"
