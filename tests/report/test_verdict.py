@@ -5,7 +5,7 @@ from comparisons import NAN, base, ceiling, comparison, figure, line, mail
 from thaw.experiments.comparison import Line
 from thaw.options import Training
 from thaw.report import verdict
-from thaw.report.verdict import LEVEL
+from thaw.report.changes import LEVEL
 
 
 def told(*lines: Line, **changes: object) -> str:

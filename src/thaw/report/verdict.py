@@ -2,9 +2,20 @@
 
 import math
 
-from thaw.experiments.comparison import Cell, Comparison, Figure, Line
+from thaw.experiments.comparison import Comparison, Line
 from thaw.experiments.references import ATTRIBUTES_ONLY
-from thaw.report.formats import fixed, p_phrase, percent, share, signed
+from thaw.report.changes import (
+    LEVEL,
+    against_other,
+    is_level,
+    is_unmoved,
+    names,
+    new_users,
+    old_users,
+    tested,
+    with_interval,
+)
+from thaw.report.formats import fixed, p_phrase, percent, share
 from thaw.report.notes import gap_note, is_significant
 from thaw.report.rows import (
     METRICS,
@@ -17,12 +28,6 @@ from thaw.report.rows import (
     winner,
 )
 from thaw.resampling import Statistic
-from thaw.statistics import PairedTest
-
-LEVEL = (
-    "in AUC, which sees the level between users too; in GAUC, which sees the order within a user "
-    "alone, none was shown."
-)
 
 ONE_SEED = (
     "One seed: the tests resample users and speak for these trained models, not for another seed."
@@ -53,9 +58,9 @@ def task_verdict(comparison: Comparison, task: str) -> list[str]:
     told += [_gap(comparison, base, task) for base in bases(comparison)]
     told.append(_reachable(comparison, task))
     told += [_closest(comparison, base, task) for base in bases(comparison)]
-    told += _new_users(challengers(comparison), task)
-    told += [_against(*each, task) for each in rivals_against(comparison).items()]
-    told += _old_users(challengers(comparison), task)
+    told += new_users(challengers(comparison), task)
+    told += [against_other(*each, task) for each in rivals_against(comparison).items()]
+    told += old_users(challengers(comparison), task)
     return [sentence for sentence in told if sentence]
 
 
@@ -67,7 +72,7 @@ def _answers(comparison: Comparison, task: str) -> str:
     told = [_helps(base, line, task) for base, line in best if line is not None]
     alone = [base for base, line in best if line is None]
     if alone:
-        told.append(f"No method is shown to help new users beside {_names(alone)}.")
+        told.append(f"No method is shown to help new users beside {names(alone)}.")
     if any(perhaps_better(comparison, base, task) for base in alone):
         told.append("What is significant for them below may be chance, of so many tests (Holm).")
     return " ".join(told)
@@ -88,11 +93,11 @@ def _cost(line: Line, task: str) -> str:
     """What one method costs old users, in short."""
     if -1 in directions(line, task, "old"):
         return "It costs old users something."
-    if _is_unmoved(line, task):
+    if is_unmoved(line, task):
         return f"Old users are ranked as by {line.base}."
-    if any(_tested(line, task, "old")):
+    if any(tested(line, task, "old")):
         told = [
-            f"{name} {_with_interval(test)}"
+            f"{name} {with_interval(test)}"
             for metric, name in METRICS
             if (test := figure(line.cell(task, "old"), metric).test) is not None
         ]
@@ -111,7 +116,7 @@ def caveats(comparison: Comparison) -> list[str]:
     if cut:
         limit = comparison.training.max_epochs
         told.append(
-            f"{_names(cut)} had not stalled at the last of {limit} epochs: train longer "
+            f"{names(cut)} had not stalled at the last of {limit} epochs: train longer "
             "(max_epochs) before comparing."
         )
     patience = comparison.training.patience
@@ -144,8 +149,8 @@ def _gap(comparison: Comparison, base: Line, task: str) -> str:
         gap_note(comparison, base, task, metric) or _lift(base, ceiling, task, metric, name)
         for metric, name in METRICS
     ]
-    is_level = _is_level(ceiling.cell(task, "new"), is_move=comparison.has_gap(base, task, "auc"))
-    return " ".join([*told, f"The gap shown is {LEVEL}"] if is_level else told)
+    in_level = is_level(ceiling.cell(task, "new"), is_move=comparison.has_gap(base, task, "auc"))
+    return " ".join([*told, f"The gap shown is {LEVEL}"] if in_level else told)
 
 
 def _lift(base: Line, ceiling: Line, task: str, metric: Statistic, name: str) -> str:
@@ -175,8 +180,8 @@ def _of_attributes(comparison: Comparison, task: str) -> str:
     if test is None:
         return ""
     if is_significant(test.p_value):
-        return f" Of that, attributes bring {_with_interval(test)}."
-    return f" That attributes bring anything to them is not shown: {_with_interval(test)}."
+        return f" Of that, attributes bring {with_interval(test)}."
+    return f" That attributes bring anything to them is not shown: {with_interval(test)}."
 
 
 def _allowed(comparison: Comparison, base: Line, task: str, best: float) -> str:
@@ -213,119 +218,3 @@ def _winners(base: Line, rivals: list[Line], task: str, metric: Statistic) -> st
     if not named:
         return f"no method closes {base.name}'s gap significantly"
     return f"of {base.name}'s gap close significantly: {', '.join(named)}"
-
-
-def _new_users(lines: list[Line], task: str) -> list[str]:
-    """What each method does for new users; where several do nothing, they share a sentence."""
-    idle = [line for line in lines if _is_idle(line, task)]
-    if len(idle) < 2:
-        return [_new_users_of(line, task) for line in lines]
-    told = [_new_users_of(line, task) for line in lines if line not in idle]
-    return [*told, f"New users, no significant difference in AUC or GAUC: {_names(idle)}."]
-
-
-def _against(other: str | None, rivals: list[Line], task: str) -> str:
-    """Who is better or worse for new users than a line that is not their base, in short."""
-    words = {1: "better", -1: "worse"}
-    told = []
-    for metric, name in METRICS:
-        found = [(line, figure(line.cell(task, "new"), metric)) for line in rivals]
-        for direction, word in words.items():
-            named = ", ".join(
-                f"{line.name} ({signed(this.test.difference)})"
-                for line, this in found
-                if this.direction == direction and this.test is not None
-            )
-            told += [f"{name} is significantly {word} with {named}"] if named else []
-    if told:
-        return f"New users, against {other}: {'; '.join(told)}."
-    return f"New users, no significant difference to {other} in AUC or GAUC: {_names(rivals)}."
-
-
-def _is_idle(line: Line, task: str) -> bool:
-    """Whether both metrics are tested and neither differs significantly from the base."""
-    return all(_tested(line, task, "new")) and not any(directions(line, task, "new"))
-
-
-def _new_users_of(line: Line, task: str) -> str:
-    cell = line.cell(task, "new")
-    told = f"New users, {_against_base(line, task, 'new')}"
-    is_level = _is_level(cell, is_move=cell.auc.direction != 0)
-    return f"{told} The change shown is {LEVEL}" if is_level else told
-
-
-def _is_level(cell: Cell, *, is_move: bool) -> bool:
-    """Whether AUC moved and GAUC, as far as its test can tell, did not."""
-    return is_move and _is_tested(cell.gauc) and cell.gauc.direction == 0
-
-
-def _old_users(lines: list[Line], task: str) -> list[str]:
-    """Which methods cost the old users something, each in full; the others by their names."""
-    payers = [line for line in lines if -1 in directions(line, task, "old")]
-    spared = [line for line in lines if line not in payers and any(_tested(line, task, "old"))]
-    untested = [line for line in lines if not any(_tested(line, task, "old"))]
-    unmoved = [line for line in untested if _is_unmoved(line, task)]
-    unknown = [line for line in untested if line not in unmoved]
-    told = [f"Old users pay with {_against_base(line, task, 'old')}" for line in payers]
-    if len(spared) == 1:
-        change = _against_base(spared[0], task, "old")
-        told.append(f"No significant drop for old users with {change}")
-    elif spared:
-        named = ", ".join(f"{line.name} ({_at_worst(line, task)})" for line in spared)
-        told.append(
-            f"No significant drop for old users' AUC or GAUC; AUC at worst (95 %): {named}."
-        )
-    if unmoved:
-        told.append(f"Old users are ranked as by the base alone with {_names(unmoved)}.")
-    if unknown:
-        told.append(f"Whether old users pay can't be tested for {_names(unknown)}.")
-    return told
-
-
-def _at_worst(line: Line, task: str) -> str:
-    test = line.cell(task, "old").auc.test
-    return signed(test.low if test else math.nan)
-
-
-def _is_unmoved(line: Line, task: str) -> bool:
-    """Whether old users have the base's figures, seed by seed."""
-    figures = [figure(line.cell(task, "old"), metric) for metric, _ in METRICS]
-    return all(each.test is not None and each.test.difference == 0 for each in figures)
-
-
-def _names(lines: list[Line]) -> str:
-    return ", ".join(line.name for line in lines)
-
-
-def _tested(line: Line, task: str, segment: str) -> list[bool]:
-    return [_is_tested(figure(line.cell(task, segment), metric)) for metric, _ in METRICS]
-
-
-def _against_base(line: Line, task: str, segment: str) -> str:
-    cell = line.cell(task, segment)
-    changes = "; ".join(_change(figure(cell, metric), name) for metric, name in METRICS)
-    return f"{line.name} against {line.base}: {changes}."
-
-
-def _change(this: Figure, name: str) -> str:
-    """What one paired test shows, in words that follow its p-value alone."""
-    if this.test is None or not _is_tested(this):
-        return f"{name} can't be tested"
-    direction = this.direction
-    word = {1: "significantly better", -1: "significantly worse", 0: "no significant difference"}
-    told = [signed(this.test.difference), p_phrase(this.test.p_value)]
-    if direction > 0 and not math.isnan(this.gap_closed.mean):
-        told.append(f"{share(this.gap_closed)} of the gap")
-    return f"{word[direction]} in {name} ({', '.join(told)})"
-
-
-def _with_interval(test: PairedTest) -> str:
-    """A difference with its interval and p-value, as far as they are known."""
-    if math.isnan(test.p_value):
-        return signed(test.difference)
-    bounds = f"95 %: {signed(test.low)} to {signed(test.high)}"
-    return f"{signed(test.difference)}, {bounds}, {p_phrase(test.p_value)}"
-
-
-def _is_tested(this: Figure) -> bool:
-    return this.test is not None and not math.isnan(this.test.p_value)

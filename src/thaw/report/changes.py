@@ -1,0 +1,131 @@
+"""What a comparison says of each method: for new users, against another line, for old users."""
+
+import math
+
+from thaw.experiments.comparison import Cell, Figure, Line
+from thaw.report.formats import p_phrase, share, signed
+from thaw.report.rows import METRICS, directions, figure
+from thaw.statistics import PairedTest
+
+LEVEL = (
+    "in AUC, which sees the level between users too; in GAUC, which sees the order within a user "
+    "alone, none was shown."
+)
+
+
+def new_users(lines: list[Line], task: str) -> list[str]:
+    """What each method does for new users; where several do nothing, they share a sentence."""
+    idle = [line for line in lines if _is_idle(line, task)]
+    if len(idle) < 2:
+        return [_new_users_of(line, task) for line in lines]
+    told = [_new_users_of(line, task) for line in lines if line not in idle]
+    return [*told, f"New users, no significant difference in AUC or GAUC: {names(idle)}."]
+
+
+def against_other(other: str | None, rivals: list[Line], task: str) -> str:
+    """Who is better or worse for new users than a line that is not their base, in short."""
+    words = {1: "better", -1: "worse"}
+    told = []
+    for metric, name in METRICS:
+        found = [(line, figure(line.cell(task, "new"), metric)) for line in rivals]
+        for direction, word in words.items():
+            named = ", ".join(
+                f"{line.name} ({signed(this.test.difference)})"
+                for line, this in found
+                if this.direction == direction and this.test is not None
+            )
+            told += [f"{name} is significantly {word} with {named}"] if named else []
+    if told:
+        return f"New users, against {other}: {'; '.join(told)}."
+    return f"New users, no significant difference to {other} in AUC or GAUC: {names(rivals)}."
+
+
+def _is_idle(line: Line, task: str) -> bool:
+    """Whether both metrics are tested and neither differs significantly from the base."""
+    return all(tested(line, task, "new")) and not any(directions(line, task, "new"))
+
+
+def _new_users_of(line: Line, task: str) -> str:
+    cell = line.cell(task, "new")
+    told = f"New users, {_against_base(line, task, 'new')}"
+    in_level = is_level(cell, is_move=cell.auc.direction != 0)
+    return f"{told} The change shown is {LEVEL}" if in_level else told
+
+
+def is_level(cell: Cell, *, is_move: bool) -> bool:
+    """Whether AUC moved and GAUC, as far as its test can tell, did not."""
+    return is_move and _is_tested(cell.gauc) and cell.gauc.direction == 0
+
+
+def old_users(lines: list[Line], task: str) -> list[str]:
+    """Which methods cost the old users something, each in full; the others by their names."""
+    payers = [line for line in lines if -1 in directions(line, task, "old")]
+    spared = [line for line in lines if line not in payers and any(tested(line, task, "old"))]
+    untested = [line for line in lines if not any(tested(line, task, "old"))]
+    unmoved = [line for line in untested if is_unmoved(line, task)]
+    unknown = [line for line in untested if line not in unmoved]
+    told = [f"Old users pay with {_against_base(line, task, 'old')}" for line in payers]
+    if len(spared) == 1:
+        change = _against_base(spared[0], task, "old")
+        told.append(f"No significant drop for old users with {change}")
+    elif spared:
+        named = ", ".join(f"{line.name} ({_at_worst(line, task)})" for line in spared)
+        told.append(
+            f"No significant drop for old users' AUC or GAUC; AUC at worst (95 %): {named}."
+        )
+    if unmoved:
+        told.append(f"Old users are ranked as by the base alone with {names(unmoved)}.")
+    if unknown:
+        told.append(f"Whether old users pay can't be tested for {names(unknown)}.")
+    return told
+
+
+def _at_worst(line: Line, task: str) -> str:
+    test = line.cell(task, "old").auc.test
+    return signed(test.low if test else math.nan)
+
+
+def is_unmoved(line: Line, task: str) -> bool:
+    """Whether old users have the base's figures, seed by seed."""
+    figures = [figure(line.cell(task, "old"), metric) for metric, _ in METRICS]
+    return all(each.test is not None and each.test.difference == 0 for each in figures)
+
+
+def names(lines: list[Line]) -> str:
+    """Several lines' names, with commas between."""
+    return ", ".join(line.name for line in lines)
+
+
+def tested(line: Line, task: str, segment: str) -> list[bool]:
+    """For AUC and for GAUC, whether the difference to the base could be tested."""
+    return [_is_tested(figure(line.cell(task, segment), metric)) for metric, _ in METRICS]
+
+
+def _against_base(line: Line, task: str, segment: str) -> str:
+    cell = line.cell(task, segment)
+    changes = "; ".join(_change(figure(cell, metric), name) for metric, name in METRICS)
+    return f"{line.name} against {line.base}: {changes}."
+
+
+def _change(this: Figure, name: str) -> str:
+    """What one paired test shows, in words that follow its p-value alone."""
+    if this.test is None or not _is_tested(this):
+        return f"{name} can't be tested"
+    direction = this.direction
+    word = {1: "significantly better", -1: "significantly worse", 0: "no significant difference"}
+    told = [signed(this.test.difference), p_phrase(this.test.p_value)]
+    if direction > 0 and not math.isnan(this.gap_closed.mean):
+        told.append(f"{share(this.gap_closed)} of the gap")
+    return f"{word[direction]} in {name} ({', '.join(told)})"
+
+
+def with_interval(test: PairedTest) -> str:
+    """A difference with its interval and p-value, as far as they are known."""
+    if math.isnan(test.p_value):
+        return signed(test.difference)
+    bounds = f"95 %: {signed(test.low)} to {signed(test.high)}"
+    return f"{signed(test.difference)}, {bounds}, {p_phrase(test.p_value)}"
+
+
+def _is_tested(this: Figure) -> bool:
+    return this.test is not None and not math.isnan(this.test.p_value)
