@@ -129,6 +129,17 @@ MIDNIGHTS = [
 ]
 
 
+def staged(times: list[object]) -> list[int]:
+    """When events are, once staged: seconds since 2024-01-01, rounded up, in order."""
+    con, _ = run(make_schema(), {
+        **GOOD,
+        "events": [{**DONE, "time": time} for time in times],
+        "impressions": [{**SHOWN, "time": 1_704_067_200}],
+    })  # fmt: skip
+    found = con.table("events").to_pyarrow()["time"].to_pylist()
+    return sorted(-(-time // 1_000_000) - 1_704_067_200 for time in found)
+
+
 @pytest.mark.parametrize("times", MIDNIGHTS, ids=str)
 def test_events_that_are_all_at_midnight_are_dated_by_days(times: list[object]) -> None:
     """A date that was read as a timestamp must not be seen by what was shown on its day."""
@@ -150,6 +161,20 @@ def test_a_stray_time_changes_nothing_of_how_events_are_dated(
     found = sorted(row["time"] for row in con.table("events").to_pyarrow().to_pylist())
     first = (1_704_067_200 + later) * 1_000_000 - (later > 0)
     assert found == sorted([first] * at_midnight + [1_704_067_201_000_000] * others)
+
+
+HOUR = 3_600
+
+
+def test_a_local_midnight_dates_events_too_and_summer_time_moves_it() -> None:
+    """Midnight in Berlin is at 23:00 UTC, in summer at 22:00: a twentieth of the events here."""
+    found = staged(["2024-01-01T00:00:00+01:00"] * 19 + ["2024-07-01T00:00:00+02:00"])
+    assert found == [23 * HOUR] * 19 + [182 * DAY + 22 * HOUR]  # the ends of these days
+
+
+def test_the_fullest_hour_is_no_midnight() -> None:
+    by_the_hour = sorted([*range(1_704_067_200, 1_704_067_200 + DAY, HOUR)] + [1_704_139_200] * 8)
+    assert staged(by_the_hour) == [time - 1_704_067_200 for time in by_the_hour]
 
 
 @pytest.mark.parametrize("value", [["a", "b"], b"a", {"a": 1}, timedelta(hours=1)], ids=str)

@@ -24,6 +24,12 @@ AGES = 10 * 365 * DAY
 DATED = 0.1
 """A share of events at midnight that times by the hour, or finer, do not have."""
 
+ALONE = 0.75
+"""A local midnight's share of the events at whole quarters of an hour, which no hour has."""
+
+CLOCK = f"(time % {DAY} + {DAY}) % {DAY}"
+"""The time of day in UTC, in microseconds; times before 1970 are negative."""
+
 ADDED = -1
 """The file's number of rows that stand in no file."""
 
@@ -63,10 +69,27 @@ def _date_events(con: Any) -> None:
     by what was shown earlier on their day. A few times among them, of another source, change
     nothing of that.
     """
-    events = con.table("events")
-    share = (events.time % DAY == 0).mean()
-    if (events.aggregate(found=share).to_pyarrow().to_pylist()[0]["found"] or 0) > DATED:
-        con.raw_sql(f"UPDATE events SET time = time + {DAY - 1} WHERE time % {DAY} = 0")
+    found = ", ".join(map(str, _midnights(con)))
+    if found:
+        con.raw_sql(f"UPDATE events SET time = time + {DAY - 1} WHERE {CLOCK} IN ({found})")
+
+
+def _midnights(con: Any) -> set[int]:
+    """The midnights in UTC, as CLOCK, that events are dated by: UTC's own, or a place's.
+
+    A place's lies at a whole quarter of an hour, and an hour away in another season. Where times
+    are by the hour, the fullest hour may have as many events; but then other hours have some too.
+    """
+    least = DATED * con.table("events").count().to_pyarrow().as_py()
+    quarters = f"SELECT {CLOCK} AS clock, count(*) FROM events WHERE time % {DAY // 96} = 0"
+    counts = dict(con.raw_sql(f"{quarters} GROUP BY clock").fetchall())
+    found = {0} if counts.get(0, 0) > least else set()
+    fullest = max(counts, key=lambda clock: (counts[clock], -clock), default=0)
+    if counts.get(fullest, 0) > least:
+        place = {(fullest + hours * DAY // 24) % DAY for hours in (-1, 0, 1)}
+        if sum(counts.get(clock, 0) for clock in place) > ALONE * sum(counts.values()):
+            found |= place
+    return found
 
 
 def _check_clocks(con: Any, schema: Schema) -> None:
