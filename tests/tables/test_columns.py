@@ -31,6 +31,7 @@ def read(values: object, role: str) -> list[object]:
         pa.array([5.0, 7.0, float("nan")]),
         pa.array(pd.Series([5, 7, None])),  # integers with gaps are floats in pandas
         pa.array(["5", "7", ""]),
+        ["5.0", "7.0", None],  # and so they stand in its CSV files
         pa.array(["5", "7", None]).dictionary_encode(),
         pa.array(["5", "7", None], pa.string_view()),
     ],
@@ -42,6 +43,8 @@ def test_an_id_is_the_same_text_however_it_is_stored(values: object) -> None:
 def test_ids_that_are_no_whole_numbers_keep_their_text() -> None:
     assert read(pa.array([1.5, float("inf"), 1e300, -0.0]), "text") == ["1.5", "inf", "1e+300", "0"]
     assert read(pa.array([True, False]), "text") == ["true", "false"]
+    assert read(["True", "False", "true"], "text") == ["true", "false", "true"]
+    assert read(["1.50", "v1.0", "1.0.0", ".0"], "text") == ["1.50", "v1.0", "1.0.0", ".0"]
     assert read(pa.array([2**64 - 1], pa.uint64()), "text") == ["18446744073709551615"]
 
 

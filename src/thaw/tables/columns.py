@@ -58,7 +58,10 @@ def typed(rows: ir.Table, columns: Sequence[Column]) -> ir.Table:
 
 
 def as_text(value: ir.Value) -> ir.StringValue:
-    """The text of an id: 5, 5.0 (an integer column with gaps, in pandas) and '5' are the same."""
+    """The text of an id: 5, 5.0 (an integer column with gaps, in pandas) and '5' are the same.
+
+    So are '5.0' and 'True', as pandas writes integers with gaps and booleans, and 5 and true.
+    """
     if value.type().is_floating():
         # The cast is tried: infinity and numbers beyond 64 bits keep their own text.
         integer = value.try_cast("int64")
@@ -66,7 +69,13 @@ def as_text(value: ir.Value) -> ir.StringValue:
         text = ibis.ifelse(is_whole, integer.cast("string"), value.cast("string"))
         return ibis.ifelse(value.isnan(), ibis.null(str), text)
     text = value.cast("string")
-    return ibis.ifelse(text == "", ibis.null(str), text)
+    whole = text.re_replace(r"^(-?\d+)\.0$", r"\1")  # asked for few: it takes its time
+    return ibis.cases(
+        (text == "", ibis.null(str)),
+        (text.endswith(".0"), whole),
+        (text.isin(("True", "False")), text.lower()),
+        else_=text,
+    )
 
 
 def as_number(value: ir.Value) -> ir.FloatingValue:
