@@ -127,6 +127,22 @@ def test_a_taken_folder_is_refused(dataset, finished):
         thaw.train(dataset, PLAIN, TRAINING, out=finished[0])
 
 
+def test_a_checkpoint_of_nobody_knows_what_run_is_not_gone_on_with(dataset, finished, tmp_path):
+    folder = shutil.copytree(finished[0], tmp_path / "run")
+    (folder / "run.json").unlink()
+    with pytest.raises(TrainingError, match=r"checkpoint of an unknown run, .*; remove it, or"):
+        thaw.train(dataset, mail(), TRAINING, out=folder)
+
+
+def test_vocabularies_of_a_start_that_was_killed_are_replaced(dataset, tmp_path):
+    folder = tmp_path / "run/vocabularies"
+    shutil.copytree(dataset.path / "vocabularies", folder)
+    (folder / "users.city.arrow").rename(folder / "users.country.arrow")
+    thaw.train(dataset, PLAIN, replace(TRAINING, max_epochs=1), out=tmp_path / "run")
+    names = {path.name for path in folder.iterdir()}
+    assert names == {path.name for path in (dataset.path / "vocabularies").iterdir()}
+
+
 def test_a_folder_of_something_else_is_left_alone(dataset, tmp_path):
     other = shutil.copytree(dataset.path, tmp_path / "dataset")
     before = {path: path.stat().st_mtime_ns for path in other.rglob("*")}

@@ -330,8 +330,12 @@ def start(folder: Path, facts: dict[str, Any], vocabularies: Path, *, resume: bo
         if _state(folder).has_ended(Training(**facts["training"])):
             return  # nothing is trained, and what it was stands
     else:
+        if not resume and checkpoint.read_facts(folder, "checkpoint") is not None:
+            message = f"{folder} holds a checkpoint of an unknown run, without run.json"
+            raise TrainingError(f"{message}; remove it, or choose another folder")
         # A finished run's vocabularies stay as they are: a model may have them mapped.
-        shutil.copytree(vocabularies, folder / "vocabularies", dirs_exist_ok=True)
+        shutil.rmtree(folder / "vocabularies", ignore_errors=True)  # a start may have been killed
+        shutil.copytree(vocabularies, folder / "vocabularies")
     aside = folder / ".run.json.partial"
     aside.write_text(json.dumps(facts, indent=1))
     aside.rename(path)
