@@ -8,10 +8,11 @@ import pytest
 
 import thaw
 from builders import PLAIN, TRAINING, mail
-from thaw import checkpoint
+from thaw import checkpoint, training
 from thaw.data import Moments
 from thaw.errors import TrainingError
 from thaw.rankers import BaseDNN
+from thaw.training import train_step
 
 
 def broken_after(calls):
@@ -55,6 +56,20 @@ def test_weights_that_are_no_numbers_never_come_into_a_checkpoint(dataset, tmp_p
     options = replace(TRAINING, checkpoint_seconds=0.0, learning_rate=1e38)
     with pytest.raises(TrainingError, match=r"some weight is no number\. Lower the learning rate"):
         thaw.train(dataset, PLAIN, options, out=tmp_path / "run")
+    assert checkpoint.read(tmp_path / "run", "checkpoint") is None
+
+
+def test_embeddings_that_are_no_numbers_never_come_into_a_checkpoint(
+    dataset, tmp_path, monkeypatch
+):
+    def spoiling(model, batch, *more):
+        losses = train_step(model, batch, *more)
+        model.embeddings.table[batch.rows[:1]] = math.nan
+        return losses
+
+    monkeypatch.setattr(training, "train_step", spoiling)
+    with pytest.raises(TrainingError, match=r"some weight is no number"):
+        thaw.train(dataset, PLAIN, replace(TRAINING, checkpoint_seconds=0.0), out=tmp_path / "run")
     assert checkpoint.read(tmp_path / "run", "checkpoint") is None
 
 

@@ -288,7 +288,11 @@ class Trainer:
 
     def _check_weights(self) -> None:
         """Stop at weights that are no numbers, which a last step may leave behind sound losses."""
-        if not all(bool(each.isfinite().all()) for each in self.model.parameters()):
+        weights = (*self.model.parameters(), self.model.embeddings.table)
+        # A ranker of one's own may have masks of infinities among its buffers.
+        if not all(bool(each.isfinite().all()) for each in weights) or any(
+            bool(each.isnan().any()) for each in self.model.buffers()
+        ):
             raise self._unsound("some weight is no number")
 
     def _unsound(self, what: str) -> TrainingError:
