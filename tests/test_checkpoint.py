@@ -135,6 +135,20 @@ def test_broken_files_are_told(tmp_path):
         checkpoint.read(tmp_path, "checkpoint")
 
 
+def test_one_that_is_replaced_while_it_is_read_is_no_error(tmp_path, monkeypatch):
+    write(tmp_path, 1)
+    (first,) = tmp_path.iterdir()
+    read_text = Path.read_text
+
+    def replaced(path):
+        if path.parent == first:
+            write(tmp_path, 2)
+        return read_text(path)
+
+    monkeypatch.setattr(Path, "read_text", replaced)
+    assert number_of(checkpoint.read(tmp_path, "checkpoint")) == 2
+
+
 def test_tensors_that_are_views_are_written(tmp_path):
     table = torch.arange(12.0).view(3, 4)
     checkpoint.write(tmp_path, "model", {"t": table.T}, {})

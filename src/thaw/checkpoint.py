@@ -1,12 +1,11 @@
 """Numbered folders of safetensors and JSON: written aside, renamed into place, without pickle."""
 
-import contextlib
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
@@ -15,6 +14,8 @@ from torch import Tensor
 from thaw.errors import TrainingError
 
 TENSORS, FACTS = "tensors.safetensors", "facts.json"
+
+T = TypeVar("T")
 
 
 def write(folder: Path, name: str, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
@@ -55,11 +56,7 @@ def read(folder: Path, name: str) -> tuple[dict[str, Tensor], dict[str, Any]] | 
     Raises:
         TrainingError: when they can't be read.
     """
-    path = _latest(folder, name)  # once: a run that goes on may replace it at any time
-    if path is None:
-        return None
-    with _readable(path):
-        return load_file(path / TENSORS), json.loads((path / FACTS).read_text())
+    return _read(folder, name, lambda path: (load_file(path / TENSORS), _facts(path)))
 
 
 def read_facts(folder: Path, name: str) -> dict[str, Any] | None:
@@ -68,26 +65,29 @@ def read_facts(folder: Path, name: str) -> dict[str, Any] | None:
     Raises:
         TrainingError: when they can't be read.
     """
-    path = _latest(folder, name)
-    if path is None:
-        return None
-    with _readable(path):
-        facts: dict[str, Any] = json.loads((path / FACTS).read_text())
-        return facts
+    return _read(folder, name, _facts)
+
+
+def _read(folder: Path, name: str, load: Callable[[Path], T]) -> T | None:
+    """Load what has the highest number, once more where a run that goes on has replaced it."""
+    while (path := _latest(folder, name)) is not None:
+        try:
+            return load(path)
+        except Exception as error:
+            if path == _latest(folder, name):
+                raise TrainingError(
+                    f"{path}: can't be read ({error}); remove it and start again"
+                ) from error
+    return None
+
+
+def _facts(path: Path) -> dict[str, Any]:
+    facts: dict[str, Any] = json.loads((path / FACTS).read_text())
+    return facts
 
 
 def _latest(folder: Path, name: str) -> Path | None:
     return max(folder.glob(f"{name}-*"), default=None)
-
-
-@contextlib.contextmanager
-def _readable(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except Exception as error:
-        raise TrainingError(
-            f"{path}: can't be read ({error}); remove it and start again"
-        ) from error
 
 
 def _sync(path: Path) -> None:
