@@ -392,6 +392,14 @@ def test_a_wrong_call_is_told(model, given, message):
 
 def test_a_damaged_run_is_told(folder, tmp_path):
     copy = shutil.copytree(folder, tmp_path / "copy")
-    (copy / "run.json").write_text("{}")
+    next(copy.glob("vocabularies/*.arrow")).unlink()
     with pytest.raises(TrainingError, match=r"copy: is damaged .*; train it again"):
         thaw.Recommender.load(copy, ranker=small_dnn)
+
+
+def test_an_error_in_an_own_rankers_constructor_stays_what_it_is(folder):
+    def mine(shape):
+        raise ValueError("heads must divide dim")
+
+    with pytest.raises(ValueError, match="heads must divide dim"):
+        thaw.Recommender.load(folder, ranker=mine)

@@ -27,7 +27,7 @@ from thaw.errors import DataError, MethodError, TrainingError
 from thaw.locks import alone
 from thaw.methods import Method
 from thaw.rankers import BaseDNN, Output
-from thaw.run import State, facts_of
+from thaw.run import State, facts_of, has_ended
 
 
 def test_two_runs_end_with_the_same_bits(dataset, finished, tmp_path):
@@ -322,6 +322,25 @@ def test_a_run_where_a_file_is_says_so(dataset, tmp_path):
 def test_own_rankers_must_be_given_again(finished):
     with pytest.raises(TrainingError, match="'small_dnn' does not ship with thaw; pass it"):
         thaw.Recommender.load(finished[0])
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "told"),
+    [
+        ("run.json", "", r"run.json: can't be read \(.*\); train in another folder"),
+        ("run.json", "{}", "run.json: lacks a part of schema, dense, method, training; train in"),
+        ("checkpoint-*/facts.json", "[]", r"can't be read \(.*holds a list, no dict\); remove it"),
+        ("checkpoint-*/facts.json", "{}", r"checkpoint is damaged .*\(batch, .*\); remove it"),
+    ],
+)
+def test_a_damaged_run_is_told(dataset, finished, tmp_path, name, text, told):
+    folder = shutil.copytree(finished[0], tmp_path / "run")
+    next(folder.glob(name)).write_text(text)
+    for ask in (facts_of, has_ended):
+        with pytest.raises(TrainingError, match=told):
+            ask(folder)
+    with pytest.raises(TrainingError, match=told):
+        thaw.train(dataset, mail(), TRAINING, out=folder, resume=True)
 
 
 def test_run_json_says_how_it_was_trained(finished):

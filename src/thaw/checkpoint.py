@@ -43,9 +43,9 @@ def _write(
     save_file({key: value.clone().contiguous() for key, value in tensors.items()}, aside / TENSORS)
     (aside / FACTS).write_text(json.dumps(facts, indent=1))
     for path in (*aside.iterdir(), aside):
-        _sync(path)
+        sync(path)
     aside.rename(folder / f"{name}-{number:012d}")
-    _sync(folder)
+    sync(folder)
     for other in others:
         shutil.rmtree(other, ignore_errors=True)
 
@@ -82,7 +82,9 @@ def _read(folder: Path, name: str, load: Callable[[Path], T]) -> T | None:
 
 
 def _facts(path: Path) -> dict[str, Any]:
-    facts: dict[str, Any] = json.loads((path / FACTS).read_text())
+    facts = json.loads((path / FACTS).read_text())
+    if not isinstance(facts, dict):
+        raise ValueError(f"{FACTS} holds a {type(facts).__name__}, no dict")
     return facts
 
 
@@ -90,7 +92,8 @@ def _latest(folder: Path, name: str) -> Path | None:
     return max(folder.glob(f"{name}-*"), default=None)
 
 
-def _sync(path: Path) -> None:
+def sync(path: Path) -> None:
+    """Return once a file's bytes, or a folder's names, are on the disk."""
     number = os.open(path, os.O_RDONLY)
     try:
         os.fsync(number)

@@ -1,7 +1,6 @@
 """A trained model with all it needs to answer: from raw ids and values to probabilities."""
 
 import contextlib
-import json
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -25,7 +24,7 @@ from thaw.nn.id_generator import IdGenerator
 from thaw.predicting import Predictions, device_of, predict
 from thaw.rankers import RANKERS, RankerFactory
 from thaw.request import Reader
-from thaw.run import after_facts
+from thaw.run import after_facts, read_facts
 from thaw.schema import Schema
 
 REAL, BOTH, VIRTUAL, NONE = "real", "both", "virtual", "none"
@@ -90,7 +89,8 @@ class Recommender:
         Raises:
             TrainingError: when there is no model, or a part of your own is not given.
             DataError: when `dataset` is another one than it was trained on.
-            MethodError: for another `fill_below` where the model makes no events.
+            MethodError: for another `fill_below` where the model makes no events, or an `after`
+                with other options than the run's.
         """
         folder = Path(folder)
         if not (folder / "run.json").exists():
@@ -98,11 +98,8 @@ class Recommender:
         found = checkpoint.read(folder, "model")
         if found is None:
             raise TrainingError(f"{folder}: no finished epoch yet; resume the run")
-        try:
-            facts = json.loads((folder / "run.json").read_text())
-            recommender = cls._build(folder, facts, *found, dataset, ranker, after, device)
-        except (KeyError, ValueError) as error:
-            raise TrainingError(f"{folder}: is damaged ({error!r}); train it again") from error
+        facts = read_facts(folder)
+        recommender = cls._build(folder, facts, *found, dataset, ranker, after, device)
         return recommender._filling_below(fill_below)
 
     @classmethod
@@ -117,17 +114,17 @@ class Recommender:
         after: After | None,
         device: str,
     ) -> Self:
-        schema = Schema.model_validate(facts["schema"])
-        vocabularies = Vocabularies.open(folder / "vocabularies")
-        layout = Layout.build(schema, vocabularies, moments(facts["dense"]))
-        options = facts["training"]
+        try:
+            schema = Schema.model_validate(facts["schema"])
+            vocabularies = Vocabularies.open(folder / "vocabularies")
+            scale = moments(facts["dense"])
+            layout = Layout.build(schema, vocabularies, scale)
+            dim, max_events = facts["training"]["dim"], facts["training"]["max_events"]
+            method = _method(facts["method"], ranker, after)
+        except (KeyError, ValueError) as error:
+            raise TrainingError(f"{folder}: is damaged ({error!r}); train it again") from error
         model = build(
-            _method(facts["method"], ranker, after),
-            layout,
-            dim=options["dim"],
-            max_events=options["max_events"],
-            tasks=len(schema.tasks),
-            seed=0,
+            method, layout, dim=dim, max_events=max_events, tasks=len(schema.tasks), seed=0
         )
         if facts["method"]["after"] and not any(name.startswith("tower.") for name in tensors):
             raise TrainingError(f"{folder}: its ranker is still in training; resume the run")
@@ -141,9 +138,7 @@ class Recommender:
             ) from error
         model.eval().to(device_of(device))
         known = _known(facts) if dataset is None else _same(facts, dataset)
-        return cls(
-            model, schema, vocabularies, moments(facts["dense"]), facts | {"best": best}, known
-        )
+        return cls(model, schema, vocabularies, scale, facts | {"best": best}, known)
 
     def _filling_below(self, count: int) -> Self:
         """Set which users have virtual events beside their own."""
@@ -192,7 +187,8 @@ class Recommender:
             stands in, or 'both' for users of few events below `fill_below`.
 
         Raises:
-            DataError: when a table lacks its key column, or events lack one of theirs.
+            DataError: when a table lacks its key column, events lack one of theirs, or a context
+                field is unknown or has several values.
         """
         schema, reader = self.schema, self._reader
         given_users, given_items = reader.entities("users", users), reader.entities("items", items)

@@ -6,7 +6,7 @@ import math
 import os
 import platform
 import shutil
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatch
 from importlib import metadata
 from pathlib import Path
@@ -133,7 +133,7 @@ def restore(folder: Path, model: Model, optimizers: Optimizers) -> State | None:
     for name, adam in (("tower", optimizers.tower), ("ranker", optimizers.ranker)):
         if adam is not None:
             _load_adam(adam, _part(tensors, f"{name}."))
-    return State(losses=list(tensors["losses"].numpy()), **facts)
+    return replace(_state_of(folder, facts), losses=list(tensors["losses"].numpy()))
 
 
 def _part(tensors: dict[str, Tensor], name: str) -> dict[str, Tensor]:
@@ -203,25 +203,21 @@ def facts_of(folder: Path) -> RunFacts:
     if found is None:
         raise TrainingError(f"{folder}: no checkpoint here")
     tensors, facts = found
+    state, written = _state_of(folder, facts), read_facts(folder)
     return RunFacts(
-        seed=_options(folder)["seed"],
-        epochs=len(facts["epochs"]),
-        best_epoch=facts["best_epoch"],
-        seconds=facts["seconds"],
-        rows_per_second=facts["rows"] / max(facts["seconds"], 1e-9),
+        seed=written["training"]["seed"],
+        epochs=len(state.epochs),
+        best_epoch=state.best_epoch,
+        seconds=state.seconds,
+        rows_per_second=state.rows / max(state.seconds, 1e-9),
         losses=tensors["losses"].numpy(),
-        validation_auc=tuple(epoch["validation_auc"] for epoch in facts["epochs"]),
-        configuration=_configuration(folder),
+        validation_auc=tuple(epoch["validation_auc"] for epoch in state.epochs),
+        configuration=json.dumps({key: written[key] for key in written if key != "dataset"}),
         test_auc=tuple(
             (epoch.get("new_auc", math.nan), epoch.get("old_auc", math.nan))
-            for epoch in facts["epochs"]
+            for epoch in state.epochs
         ),
     )
-
-
-def _configuration(folder: Path) -> str:
-    facts = json.loads((folder / "run.json").read_text())
-    return json.dumps({name: value for name, value in facts.items() if name != "dataset"})
 
 
 def is_run(folder: Path) -> bool:
@@ -231,12 +227,24 @@ def is_run(folder: Path) -> bool:
 
 def has_ended(folder: Path) -> bool:
     """Whether a run's training is over, and not only interrupted."""
-    return _state(folder).has_ended(Training(**_options(folder)))
+    return _state(folder).has_ended(Training(**read_facts(folder)["training"]))
 
 
-def _options(folder: Path) -> dict[str, Any]:
-    options: dict[str, Any] = json.loads((folder / "run.json").read_text())["training"]
-    return options
+def read_facts(folder: Path) -> dict[str, Any]:
+    """Return what a run is, as `describe` said.
+
+    Raises:
+        TrainingError: when 'run.json' is damaged.
+    """
+    path = folder / "run.json"
+    try:
+        facts = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise TrainingError(f"{path}: can't be read ({error}); train in another folder") from error
+    parts = ("schema", "dense", "method", "training")
+    if not isinstance(facts, dict) or not all(isinstance(facts.get(part), dict) for part in parts):
+        raise TrainingError(f"{path}: lacks a part of {', '.join(parts)}; train in another folder")
+    return facts
 
 
 def describe(
@@ -323,7 +331,7 @@ def start(folder: Path, facts: dict[str, Any], vocabularies: Path, *, resume: bo
     path = folder / "run.json"
     facts = json.loads(json.dumps(facts))
     if path.exists():
-        _check_same(folder, json.loads(path.read_text()), facts)
+        _check_same(folder, read_facts(folder), facts)
         if not resume:
             message = f"{folder} holds this run; resume it (--resume), or choose another folder"
             raise TrainingError(message)
@@ -338,7 +346,9 @@ def start(folder: Path, facts: dict[str, Any], vocabularies: Path, *, resume: bo
         shutil.copytree(vocabularies, folder / "vocabularies")
     aside = folder / ".run.json.partial"
     aside.write_text(json.dumps(facts, indent=1))
+    checkpoint.sync(aside)
     aside.rename(path)
+    checkpoint.sync(folder)
 
 
 def _check_same(folder: Path, before: dict[str, Any], now: dict[str, Any]) -> None:
@@ -357,7 +367,19 @@ def _check_same(folder: Path, before: dict[str, Any], now: dict[str, Any]) -> No
 def _state(folder: Path) -> State:
     """Where a run stands, but for its losses."""
     known = checkpoint.read_facts(folder, "checkpoint")
-    return State(**known) if known is not None else State()
+    return _state_of(folder, known) if known is not None else State()
+
+
+def _state_of(folder: Path, facts: dict[str, Any]) -> State:
+    """The state that a checkpoint's facts tell, but for its losses."""
+    names = {each.name for each in dataclasses.fields(State)} - {"losses"}
+    if facts.keys() != names:
+        lacking = ", ".join(sorted(names ^ facts.keys()))
+        raise TrainingError(
+            f"{folder}: its checkpoint is damaged or another version's ({lacking}); remove it and "
+            "start again"
+        )
+    return State(**facts)
 
 
 def _differing(before: dict[str, Any], now: dict[str, Any]) -> list[str]:

@@ -64,6 +64,7 @@ def train(
         progress: is told how it goes; nothing is shown by default.
 
     Raises:
+        DataError: when `dataset` is the folder of none.
         MethodError: for an unknown method, or one that can't be built for the dataset.
         TrainingError: when `out` is taken, validation can't tell when to stop, MAIL has no old
             users to learn from, or the losses are no longer sound.
