@@ -25,7 +25,7 @@ from thaw.loader import Loader, LoaderOptions
 from thaw.methods import MAIL, Method
 from thaw.model import build
 from thaw.nn.events import LookedUp, Vectors
-from thaw.optim import Optimizers, RowAdam
+from thaw.optim import BETAS, EPSILON, Optimizers, RowAdam
 from thaw.training import repeatable, train_step
 
 BASE, TOWER = METHODS["BaseDNN"], METHODS["MAIL-Base"]
@@ -67,14 +67,14 @@ class SettingAdam(RowAdam):
     def step(self, rows: Tensor, gradient: Tensor) -> None:
         """Update the table."""
         self.steps += 1
-        beta1, beta2 = self.betas
+        beta1, beta2 = BETAS
         rate = self.learning_rate / (1 - beta1**self.steps)
         scale = (1 - beta2**self.steps) ** -0.5
         mean = self.mean.index_select(0, rows).lerp_(gradient, 1 - beta1)
         square = self.square.index_select(0, rows).lerp_(gradient.square(), 1 - beta2)
         self.mean.index_copy_(0, rows, mean)
         self.square.index_copy_(0, rows, square)
-        step = mean.div_(square.sqrt_().mul_(scale).add_(self.epsilon)).mul_(-rate)
+        step = mean.div_(square.sqrt_().mul_(scale).add_(EPSILON)).mul_(-rate)
         self.table.index_add_(0, rows, step)
 
 

@@ -174,6 +174,21 @@ def test_a_ranker_that_breaks_the_contract_is_named(dataset, tmp_path, answer, t
         thaw.train(dataset, Method("mine", Mine), TRAINING, out=tmp_path / "run")
 
 
+def test_a_ranker_without_parameters_learns_by_its_embeddings(dataset, finished, tmp_path):
+    class Dot(torch.nn.Module):
+        def __init__(self, shape):
+            super().__init__()
+
+        def forward(self, inputs):
+            users = inputs.user_attributes.sum(1).index_select(0, inputs.behavior.user)
+            return Output((users * inputs.target.sum(1)).sum(1, keepdim=True))
+
+    thaw.train(dataset, Method("dot", Dot), TRAINING, out=tmp_path / "run")
+    losses = facts_of(tmp_path / "run").losses[:, 0]
+    assert losses[-7:].mean() < losses[:7].mean()
+    thaw.train(dataset, Method("dot", Dot, TOWER), TRAINING, out=tmp_path / "mail")
+
+
 def test_a_ranker_that_is_built_already_is_refused():
     with pytest.raises(MethodError, match="ranker: is a Linear; give what builds one"):
         Method("built", torch.nn.Linear(2, 2))

@@ -1,5 +1,6 @@
 """The two optimizers, and Adam for an embedding table: a step costs what the batch touches."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
@@ -7,6 +8,9 @@ from torch import Tensor
 
 from thaw.model import Model
 from thaw.nn.linear_map import LinearMap
+
+BETAS, EPSILON = (0.9, 0.999), 1e-8
+"""The decay of the two moments, and what is added to the root of the second: PyTorch's defaults."""
 
 
 class RowAdam:
@@ -18,20 +22,10 @@ class RowAdam:
     Args:
         table: [rows, d], changed in place.
         learning_rate: the step size.
-        betas: decay of the two moments.
-        epsilon: added to the root of the second.
     """
 
-    def __init__(
-        self,
-        table: Tensor,
-        *,
-        learning_rate: float = 1e-3,
-        betas: tuple[float, float] = (0.9, 0.999),
-        epsilon: float = 1e-8,
-    ) -> None:
+    def __init__(self, table: Tensor, *, learning_rate: float = 1e-3) -> None:
         self.table, self.learning_rate = table, learning_rate
-        self.betas, self.epsilon = betas, epsilon
         self.mean = torch.zeros_like(table)
         self.square = torch.zeros_like(table)
         self.steps = 0
@@ -45,7 +39,7 @@ class RowAdam:
             gradient: [R, d].
         """
         self.steps += 1
-        beta1, beta2 = self.betas
+        beta1, beta2 = BETAS
         rate = self.learning_rate / (1 - beta1**self.steps)
         scale = (1 - beta2**self.steps) ** -0.5
         mean, square = self.mean.index_select(0, rows), self.square.index_select(0, rows)
@@ -57,7 +51,7 @@ class RowAdam:
         self.square.index_add_(0, rows, square_change)
         mean.add_(mean_change)
         square.add_(square_change)
-        step = mean.div_(square.sqrt_().mul_(scale).add_(self.epsilon)).mul_(-rate)
+        step = mean.div_(square.sqrt_().mul_(scale).add_(EPSILON)).mul_(-rate)
         self.table.index_add_(0, rows, step)
 
     def state(self) -> dict[str, Tensor]:
@@ -75,23 +69,27 @@ class RowAdam:
 class Optimizers:
     """G_A for the zero-shot tower; G_B for the ranker and, row by row, the embedding table.
 
-    A linear map in the tower's place has no loss of its own: it is G_B's.
+    A linear map in the tower's place has no loss of its own: it is G_B's. A ranker without
+    parameters, such as a dot product, learns by its embeddings alone.
     """
 
     tower: torch.optim.Adam | None
-    ranker: torch.optim.Adam
+    ranker: torch.optim.Adam | None
     table: RowAdam
 
     @classmethod
     def of(cls, model: Model, learning_rate: float, tower_rate: float) -> "Optimizers":
         """Make them, each parameter in exactly one."""
-        adam, tower = torch.optim.Adam, model.tower
-        ranker = [*model.ranker.parameters()]
+        tower, ranker = model.tower, [*model.ranker.parameters()]
         if isinstance(tower, LinearMap):
             ranker += tower.parameters()
             tower = None
         return cls(
-            tower=adam(tower.parameters(), tower_rate, fused=True) if tower is not None else None,
-            ranker=adam(ranker, learning_rate, fused=True),
+            tower=_adam(tower.parameters(), tower_rate) if tower is not None else None,
+            ranker=_adam(ranker, learning_rate) if ranker else None,
             table=RowAdam(model.embeddings.table, learning_rate=learning_rate),
         )
+
+
+def _adam(parameters: Iterable[torch.nn.Parameter], rate: float) -> torch.optim.Adam:
+    return torch.optim.Adam(parameters, rate, fused=True)

@@ -128,9 +128,10 @@ def train_step(model: Model, batch: Batch, optimizers: Optimizers, step: int, se
     # The mean of Eq. 13's sum: Adam's steps are the same, and batches can be compared.
     ranking = F.binary_cross_entropy_with_logits(output.logits, batch.labels)
     loss = ranking if output.auxiliary_loss is None else ranking + output.auxiliary_loss
-    optimizers.ranker.zero_grad()
+    model.zero_grad()
     loss.backward()  # type: ignore[no-untyped-call]
-    optimizers.ranker.step()
+    if optimizers.ranker is not None:
+        optimizers.ranker.step()
     assert rows.grad is not None
     optimizers.table.step(batch.rows, rows.grad)
     losses[0] = ranking.detach()
