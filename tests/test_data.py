@@ -77,6 +77,8 @@ def test_the_layout_gives_every_field_its_own_rows(dataset: Dataset) -> None:
     ("name", "content"),
     [
         ("manifest.json", b"{"),
+        ("manifest.json", b"[]"),
+        ("users/hidden.npy", b""),
         ("train/user.npy", None),
         ("train/codes.npy", b"\x93NUMPY\x01\x00"),
         ("users/keys.arrow", b"ARROW1"),

@@ -179,7 +179,7 @@ class Dataset:
             raise DataError(f"{path}: no prepared dataset here; make one with 'thaw prepare'")
         try:
             return cls._read(path, json.loads((path / "manifest.json").read_text()))
-        except (OSError, ValueError, KeyError, pa.ArrowException) as error:
+        except (OSError, EOFError, TypeError, ValueError, KeyError, pa.ArrowException) as error:
             raise DataError(f"{path}: is damaged ({error}); prepare it again") from error
 
     @classmethod
