@@ -1,6 +1,8 @@
 """Reading files and data frames: every value as written, every row with its line."""
 
 import gzip
+import uuid
+from decimal import Decimal
 from pathlib import Path
 
 import ibis
@@ -180,6 +182,30 @@ def test_values_of_several_types_in_a_column_are_texts(tmp_path: Path) -> None:
     given = [{"a": 1, "b": "x"}, {"a": 2.0, "b": float("nan")}, {"a": "three"}]
     rows = read(tmp_path, (), tables={"users": given})
     assert [row[:2] for row in rows] == [("1", "x"), ("2", None), ("three", None)]
+
+
+KEY = uuid.UUID(int=5)
+OTHER_TYPES = [
+    (pa.array([KEY.bytes], pa.uuid()), str(KEY)),
+    (pa.array([0.5]).cast(pa.float16()), 0.5),
+    (pa.array([Decimal("1.50")]).cast(pa.decimal256(40, 2)), "1.50"),
+]
+
+
+@pytest.mark.parametrize(("values", "expected"), OTHER_TYPES)
+def test_types_that_duckdb_lacks_are_read(
+    values: pa.Array, expected: object, tmp_path: Path
+) -> None:
+    rows = read(tmp_path, (), tables={"users": pa.table({"a": ["1"], "b": values})})
+    assert rows == [("1", expected, 1, None)]
+
+
+def test_pandas_own_types_are_refused(tmp_path: Path) -> None:
+    """An interval's text depends on whether others in its column are missing."""
+    for values in (pd.cut([1, 3], 2), pd.period_range("2024-01", periods=2, freq="M")):
+        users = pd.DataFrame({"a": ["1", "2"], "b": values})
+        with pytest.raises(DataError, match=r"users .*: has pandas.\w+ in column b; cast it to"):
+            read(tmp_path, (), tables={"users": users})
 
 
 @pytest.mark.parametrize(

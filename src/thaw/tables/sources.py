@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import ibis
+import numpy as np
 import pyarrow as pa
 from ibis import _
 from ibis.expr import datatypes as dt
@@ -17,7 +18,7 @@ from ibis.expr import types as ir
 
 from thaw.errors import DataError
 from thaw.schema import CsvOptions, Schema, Table
-from thaw.tables.memory import to_arrow
+from thaw.tables.memory import to_arrow, to_texts
 
 TABLES = ("users", "items", "impressions", "events")
 
@@ -86,14 +87,25 @@ def _in_memory(con: Any, name: str, table: object) -> None:
             "pass a pandas, Polars or Arrow table, or a list of dicts"
         ) from None
     _check_distinct(f"{name} (in memory)", arrow.column_names)
-    arrow = arrow.cast(pa.schema([_typed(field) for field in arrow.schema]))
-    arrow = arrow.append_column("_line", pa.array(range(1, len(arrow) + 1), pa.int64()))
+    for index, field in enumerate(arrow.schema):
+        arrow = arrow.set_column(index, field.name, _readable(name, field, arrow.column(index)))
+    arrow = arrow.append_column("_line", pa.array(np.arange(1, len(arrow) + 1)))
     con.create_table(f"memory_{name}", arrow)
 
 
-def _typed(field: pa.Field) -> pa.Field:
-    """The field, as text where it has no type because nothing is in it."""
-    return field.with_type(pa.string()) if pa.types.is_null(field.type) else field
+def _readable(table: str, field: pa.Field, column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """The column in a type that DuckDB has; as text where nothing is in it."""
+    kind = field.type.value_type if pa.types.is_dictionary(field.type) else field.type
+    if isinstance(kind, pa.BaseExtensionType):
+        if kind.extension_name == "arrow.uuid":
+            return pa.chunked_array([to_texts(column.to_pylist())])
+        raise DataError(
+            f"{table} (in memory): has {kind.extension_name} in column {field.name}; cast it to "
+            "text, and to the same text in what is scored"
+        )
+    if pa.types.is_null(kind) or pa.types.is_decimal256(kind):
+        return column.cast(pa.string())
+    return column.cast(pa.float64()) if pa.types.is_float16(kind) else column
 
 
 def _check_distinct(origin: str, columns: Sequence[str]) -> None:
