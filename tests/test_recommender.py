@@ -322,6 +322,8 @@ def test_one_dict_is_one_row(model):
 def test_a_misspelt_column_is_told_and_others_are_not(model):
     with pytest.warns(UserWarning, match="users: column 'citty' is ignored, and 'city' counts"):
         model.score([{"user_id": "u1", "citty": "Rome"}], ["i1"])
+    with pytest.warns(UserWarning, match="users: column 'CITY' is ignored, and 'city' counts"):
+        model.score([{"user_id": "u1", "CITY": "Rome"}], ["i1"])
     model.score([{"user_id": "u1", "city": "Rome", "city_2": "Oslo", "name": "Ada"}], ["i1"])
 
 
@@ -382,6 +384,10 @@ def test_ids_come_as_columns_of_all_kinds(model, make):
         ({"context": "home"}, "context: 'home' is no dict"),
         ({"context": {"hour": [5, 6]}}, "context: hour: one value, for all pairs"),
         ({"users": "u00"}, "users: 'u00' is one value; pass a list"),
+        (
+            {"items": pa.table([["i1"], [1.0], [2.0]], ["item_id", "price", "price"])},
+            "items: column price stands there twice; keep one of each",
+        ),
         ({"users": 5}, "users: a int is no table .* or a list of ids"),
     ],
 )

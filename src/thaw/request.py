@@ -4,6 +4,7 @@ import dataclasses
 import difflib
 import threading
 import warnings
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
@@ -245,11 +246,11 @@ def _reading(types: pa.Schema, columns: tuple[Column, ...]) -> str:
 
 def _warn_of_misspelt(table: str, given: list[str], declared: list[str]) -> None:
     """Other columns than the declared are ignored; one that looks like a missing one is told."""
-    missing = [name for name in declared if name not in given]
+    missing = {name.casefold(): name for name in declared if name not in given}
     for name in set(given) - set(declared):
-        for close in difflib.get_close_matches(name, missing, n=1):
+        for close in difflib.get_close_matches(name.casefold(), missing, n=1):
             warnings.warn(
-                f"{table}: column {name!r} is ignored, and {close!r} counts as missing; "
+                f"{table}: column {name!r} is ignored, and {missing[close]!r} counts as missing; "
                 f"if they are the same, rename it",
                 stacklevel=4,
             )
@@ -295,6 +296,9 @@ def _arrow(name: str, given: Any, needed: list[str]) -> pa.Table:
             f"{name}: a {type(given).__name__} is no table that Arrow can read ({error}); pass a "
             "pandas, Polars or Arrow table, a list of dicts, or a list of ids"
         ) from None
+    again = [column for column, count in Counter(rows.column_names).items() if count > 1]
+    if again:
+        raise DataError(f"{name}: column {', '.join(again)} stands there twice; keep one of each")
     missing = [column for column in needed if column not in rows.column_names]
     if missing:
         there = ", ".join(rows.column_names)
