@@ -176,6 +176,12 @@ def check_buildable(method: Method, dataset: Dataset, options: Training) -> None
         MethodError: when one of them can't be built for it.
     """
     layout = dataset.layout
+    others = len(layout.attributes) - (layout.hides_id and layout.id_attribute is not None)
+    if method.mail is not None and method.mail.attribute_side == "attributes" and not others:
+        raise MethodError(
+            f"{method.name} makes behavior from user attributes; the schema has none that the "
+            "rule for new users does not hide"
+        )
     tasks = len(dataset.schema.tasks)
     shape = _shape(layout, dim=options.dim, max_events=options.max_events, tasks=tasks)
     with torch.random.fork_rng(devices=[]):

@@ -3,10 +3,12 @@ from dataclasses import replace
 import pytest
 import torch
 
+import thaw
 from builders import (
     PLAIN,
     SHAPE,
     TOWER,
+    TRAINING,
     batch_of,
     behavior_of,
     copies,
@@ -14,8 +16,10 @@ from builders import (
     mail,
     model_of,
 )
+from conftest import make_schema
 from thaw.errors import MethodError
 from thaw.methods import MAIL
+from thaw.model import check_buildable
 from thaw.optim import Optimizers
 from thaw.training import train_step
 
@@ -150,6 +154,17 @@ def test_with_attribute_side_all_the_tower_sees_context_and_target():
 def test_without_user_attributes_there_is_nothing_to_make_behavior_from():
     with pytest.raises(MethodError, match="from user attributes; the schema has none"):
         TOWER.tower(replace(SHAPE, attributes=0))
+
+
+def test_an_id_that_the_strict_rule_hides_is_nothing_to_make_behavior_from(tables, tmp_path):
+    rule = {"rule": "strict", "share": 0.4}
+    schema = make_schema(users={"key": "user_id"}, new_users=rule)
+    bare = thaw.prepare(schema, tables, out=tmp_path / "bare")
+    with pytest.raises(
+        MethodError, match=r"mail makes behavior from user attributes; .* none that"
+    ):
+        check_buildable(mail(), bare, TRAINING)
+    check_buildable(mail(attribute_side="all"), bare, TRAINING)
 
 
 def virtual_of(model, batch):
