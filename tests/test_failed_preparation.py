@@ -105,6 +105,8 @@ def test_what_can_not_start_says_so_and_leaves_nothing(
     cases = {
         "tables: no 'users'": lambda: thaw.prepare(schema, {"items": []}, out=out),
         "users.files: no file 'no.csv'": lambda: thaw.prepare(nowhere, data=tmp_path, out=out),
+        "memory: 4 is no size": lambda: thaw.prepare(schema, tables, out=out, memory=4),
+        "max_rejects (=None)": lambda: thaw.prepare(schema, tables, out=out, max_rejects=None),
         "memory: '512MB' is no size": lambda: thaw.prepare(schema, tables, out=out, memory="512MB"),
         "movielens-1m: no data folder": lambda: thaw.prepare("movielens-1m", out=out),
     }

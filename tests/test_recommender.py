@@ -403,6 +403,11 @@ def test_a_damaged_run_is_told(folder, tmp_path):
         thaw.Recommender.load(copy, ranker=small_dnn)
 
 
+def test_an_unknown_split_is_told(model, dataset):
+    with pytest.raises(DataError, match="split: 'tset' is none of train, validation, test"):
+        model.predict(dataset, "tset")
+
+
 def test_an_error_in_an_own_rankers_constructor_stays_what_it_is(folder):
     def mine(shape):
         raise ValueError("heads must divide dim")

@@ -143,6 +143,13 @@ def test_vocabularies_of_a_start_that_was_killed_are_replaced(dataset, tmp_path)
     assert names == {path.name for path in (dataset.path / "vocabularies").iterdir()}
 
 
+def test_what_is_no_method_and_no_options_is_refused(dataset, tmp_path):
+    with pytest.raises(MethodError, match="how: is a MAIL; give a method's name, as 'mail-base'"):
+        thaw.train(dataset, TOWER, TRAINING, out=tmp_path / "run")
+    with pytest.raises(TrainingError, match=r"options: is a dict; give a thaw\.Training"):
+        thaw.train(dataset, PLAIN, {"dim": 4}, out=tmp_path / "run")
+
+
 def test_a_folder_of_something_else_is_left_alone(dataset, tmp_path):
     other = shutil.copytree(dataset.path, tmp_path / "dataset")
     before = {path: path.stat().st_mtime_ns for path in other.rglob("*")}

@@ -57,8 +57,8 @@ def prepare(
         SchemaError: when the YAML has faults.
         DataError: when files or columns are missing, too many rows are rejects, or `out` exists.
     """
-    if not 0 <= max_rejects <= 1:
-        raise DataError(f"max_rejects (={max_rejects}) must be a share in [0, 1]")
+    if not isinstance(max_rejects, int | float) or not 0 <= max_rejects <= 1:
+        raise DataError(f"max_rejects (={max_rejects!r}) must be a share in [0, 1]")
     inputs = _inputs(schema, new_users, tables, data)
     schema = inputs.schema
     target = Path(out if out is not None else f"{schema.name}-prepared")
@@ -174,7 +174,7 @@ def _engine(folder: Path, memory: str) -> Iterator[Any]:
 
 
 def _bytes(memory: str) -> int:
-    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([MG])i?B?\s*", memory, re.IGNORECASE)
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([MG])i?B?\s*", str(memory), re.IGNORECASE)
     size = float(match[1]) * 2 ** {"M": 20, "G": 30}[match[2].upper()] if match else 0
     if size < 2**30:
         raise DataError(f"memory: {memory!r} is no size of at least 1GB; write it as '4GB'")

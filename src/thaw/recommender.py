@@ -154,9 +154,11 @@ class Recommender:
         """Return the predictions for a split of the dataset that it was trained on.
 
         Raises:
-            DataError: when `dataset` is another one.
+            DataError: when `dataset` is another one, or has no such split.
         """
-        return predict(self.model, _same(self.facts, dataset), split, hides_behavior=hides_behavior)
+        if split not in _same(self.facts, dataset).splits:
+            raise DataError(f"split: {split!r} is none of {', '.join(dataset.splits)}")
+        return predict(self.model, dataset, split, hides_behavior=hides_behavior)
 
     def score(
         self,

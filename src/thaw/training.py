@@ -73,6 +73,11 @@ def train(
     dataset = dataset if isinstance(dataset, Dataset) else Dataset.open(dataset)
     what = method(how) if isinstance(how, str) else how
     options = options or Training()
+    if not isinstance(what, Method):
+        kind = type(what).__name__
+        raise MethodError(f"how: is a {kind}; give a method's name, as 'mail-base', or a Method")
+    if not isinstance(options, Training):
+        raise TrainingError(f"options: is a {type(options).__name__}; give a thaw.Training")
     folder = Path(out)
     device = device_of(options.device)  # errors before the folder is made
     check_buildable(what, dataset, options)
