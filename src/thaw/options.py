@@ -1,7 +1,8 @@
 """How a method is trained: the paper's hyper-parameters, and what the paper leaves open."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields
+from typing import Any
 
 from thaw.errors import TrainingError
 
@@ -53,33 +54,65 @@ class Training:
     tests_epochs: bool = False
 
     def __post_init__(self) -> None:
-        faults = [*self._kind_faults()] or [*self._range_faults()]
+        faults = [*kind_faults(self)] or [*self._range_faults()]
         if faults:
             raise TrainingError("; ".join(faults))
 
-    def _kind_faults(self) -> Iterator[str]:
-        for field in fields(self):
-            value, kind = getattr(self, field.name), type(field.default)
-            is_number = isinstance(value, int | float) and not isinstance(value, bool)
-            if kind is float and not is_number:
-                yield f"{field.name} (={value!r}) must be a number"
-            if kind is int and not (is_number and isinstance(value, int)):
-                yield f"{field.name} (={value!r}) must be a whole number"
-            if kind is str and not isinstance(value, str):
-                yield f"{field.name} (={value!r}) must be a text"
-            if kind is bool and not isinstance(value, bool):
-                yield f"{field.name} (={value!r}) must be true or false"
-
     def _range_faults(self) -> Iterator[str]:
-        for name, least in LEAST.items():
-            if getattr(self, name) < least:
-                yield f"{name} (={getattr(self, name)}) must be {least} or more"
+        yield from range_faults(self, least=LEAST, above_0=("learning_rate", "explodes_at"))
         if self.seed >= 1 << 32:
             yield f"seed (={self.seed}) must be below 2 ** 32"
         if not 0 <= self.unknown_share < 1:
             yield f"unknown_share (={self.unknown_share}) must be in [0, 1)"
         if self.device not in ("auto", "cpu") and not self.device.startswith("cuda"):
             yield f"device (={self.device!r}) must be 'auto', 'cpu' or 'cuda'"
-        for name in ("learning_rate", "explodes_at"):
-            if not getattr(self, name) > 0:
-                yield f"{name} (={getattr(self, name)}) must be above 0"
+
+
+def kind_faults(options: Any, prefix: str = "", optional: Iterable[str] = ()) -> Iterator[str]:
+    """Yield the fields of a dataclass whose values are of another kind than their defaults.
+
+    Args:
+        options: an instance; every field has a default.
+        prefix: stands before the fields' names.
+        optional: fields that may be None.
+    """
+    for field in fields(options):
+        value, kind = getattr(options, field.name), type(field.default)
+        if value is None and field.name in optional:
+            continue
+        told = f"{prefix}{field.name} (={value!r}) must be"
+        if kind is float and not (_is_whole(value) or isinstance(value, float)):
+            yield f"{told} a number"
+        if kind is int and not _is_whole(value):
+            yield f"{told} a whole number"
+        if kind is str and not isinstance(value, str):
+            yield f"{told} a text"
+        if kind is bool and not isinstance(value, bool):
+            yield f"{told} true or false"
+        if kind is tuple and not (isinstance(value, tuple | list) and all(map(_is_whole, value))):
+            yield f"{told} whole numbers"
+
+
+def _is_whole(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def range_faults(
+    options: Any,
+    prefix: str = "",
+    *,
+    least: Mapping[str, float],
+    above_0: Iterable[str] = (),
+    at_most_1: Iterable[str] = (),
+) -> Iterator[str]:
+    """Yield the fields whose numbers are out of range, as NaN always is; None is none."""
+    values = {field.name: getattr(options, field.name) for field in fields(options)}
+    for name, bound in least.items():
+        if values[name] is not None and not values[name] >= bound:
+            yield f"{prefix}{name} (={values[name]}) must be {bound} or more"
+    for name in above_0:
+        if not values[name] > 0:
+            yield f"{prefix}{name} (={values[name]}) must be above 0"
+    for name in at_most_1:
+        if not values[name] <= 1:
+            yield f"{prefix}{name} (={values[name]}) must be at most 1"

@@ -1,5 +1,6 @@
 """Methods whose behavior for new users is fitted once the ranker is trained."""
 
+import math
 from collections import Counter
 from dataclasses import dataclass, replace
 
@@ -188,6 +189,21 @@ def test_without_old_users_there_is_nothing_to_fit(dataset, tmp_path):
 def test_none_of_what_a_fit_needs_is_refused(kind, name):
     with pytest.raises(MethodError, match=rf"{kind.__name__}\.{name} \(=0\) must be 1 or more"):
         kind(**{name: 0})
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "value", "rule"),
+    [
+        (LLAE, "corrupted", 2.0, "at most 1"),
+        (LLAE, "reconstruction_weight", -1.0, "0 or more"),
+        (MetaEmb, "epochs", -1, "0 or more"),
+        (MetaEmb, "learning_rate", math.nan, "0 or more"),
+        (Lookalikes, "count", np.int64(3), "a whole number"),
+    ],
+)
+def test_options_out_of_range_are_refused(kind, name, value, rule):
+    with pytest.raises(MethodError, match=rf"{kind.__name__}\.{name} \(=.*\) must be {rule}"):
+        kind(**{name: value})
 
 
 def test_one_of_your_own_gives_a_tower_that_can_be_fitted(dataset, tmp_path):

@@ -133,6 +133,21 @@ def test_other_numbers_of_layers_are_refused(name, layers):
         replace(TOWER, **{name: (8,)})
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "rule"),
+    [
+        ("encoder", (16, 8.0, 8), "whole numbers"),
+        ("encoder", (0, 8, 8), "3 widths of 1 or more"),
+        ("users_per_step", 2.5, "a whole number"),
+        ("bandwidth", "1", "a number"),
+        ("calibrated", None, "true or false"),
+    ],
+)
+def test_options_of_another_kind_are_refused(name, value, rule):
+    with pytest.raises(MethodError, match=rf"MAIL.{name} \(=.*\) must (be|have) {rule}"):
+        replace(TOWER, **{name: value})
+
+
 def test_all_faults_are_told_at_once():
     with pytest.raises(MethodError, match=r"MAIL.padding .* MAIL.dropout .* MAIL.attention_dim "):
         MAIL(padding="x", dropout=2.0, attention_dim=0)

@@ -54,3 +54,16 @@ def test_an_unknown_name_is_met_with_the_nearest_or_all():
             method(name)
     with pytest.raises(MethodError, match=r"no method 'xyz'; there are emblr, .*with '\+dropout'"):
         method("xyz")
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"ranker": None}, "ranker: is a NoneType; give a name"),
+        ({"mail": MAIL}, r"mail: is a type; give options, as MAIL\(\)"),
+        ({"behavior_dropout": "a"}, r"behavior_dropout \(='a'\) must be in \[0, 1\)"),
+    ],
+)
+def test_what_is_no_part_of_a_method_is_refused(options, told):
+    with pytest.raises(MethodError, match=told):
+        Method("wrong", **options)

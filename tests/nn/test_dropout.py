@@ -45,3 +45,7 @@ def test_nothing_is_dropped_in_evaluation_or_at_rate_zero():
     x = torch.randn(9, 9)
     assert Dropout(0.5).eval()(x) is x
     assert Dropout(0.0).train()(x) is x
+
+
+def test_a_rate_next_to_1_keeps_some():
+    assert Dropout(1 - 1e-9)(torch.ones(4, 100_000)).isfinite().all()

@@ -8,6 +8,7 @@ from thaw.nn.fitted import Fitted, LinearAutoencoder, MeanBehavior, NearestBehav
 from thaw.nn.id_generator import IdGenerator
 from thaw.nn.inputs import InputShape
 from thaw.nn.lookalikes import LookalikeBehavior
+from thaw.options import kind_faults, range_faults
 
 
 class After(Protocol):
@@ -40,7 +41,7 @@ class Nearest:
     users: int = 20_000
 
     def __post_init__(self) -> None:
-        _check_counts(self, "neighbours", "users")
+        _check(self, neighbours=1, users=1)
 
     def tower(self, shape: InputShape) -> NearestBehavior:
         """Build it for a shape.
@@ -78,7 +79,9 @@ class LLAE:
     alternations: int = 5
 
     def __post_init__(self) -> None:
-        _check_counts(self, "rank", "alternations")
+        _check(
+            self, reconstruction_weight=0, low_rank_weight=0, corrupted=0, rank=1, alternations=1
+        )
 
     def tower(self, shape: InputShape) -> LinearAutoencoder:
         """Build it for a shape.
@@ -120,7 +123,7 @@ class MetaEmb:
     rows: int = 10
 
     def __post_init__(self) -> None:
-        _check_counts(self, "users", "rows")
+        _check(self, first_weight=0, step=0, learning_rate=0, epochs=0, users=1, rows=1)
 
     def tower(self, shape: InputShape) -> IdGenerator:
         """Build it for a shape.
@@ -156,7 +159,7 @@ class Lookalikes:
     users: int = 5_000
 
     def __post_init__(self) -> None:
-        _check_counts(self, "count", "users")
+        _check(self, count=1, users=1)
 
     def tower(self, shape: InputShape) -> LookalikeBehavior:
         """Build it for a shape.
@@ -170,11 +173,18 @@ class Lookalikes:
 AFTER = {each.__name__: each for each in (Mean, Nearest, LLAE, MetaEmb, Lookalikes)}
 
 
-def _check_counts(options: object, *names: str) -> None:
-    for name in names:
-        value = getattr(options, name)
-        if value < 1:
-            raise MethodError(f"{type(options).__name__}.{name} (={value}) must be 1 or more")
+SHARES = ("corrupted", "first_weight")
+
+
+def _check(options: After, **least: float) -> None:
+    """Refuse options of another kind than their defaults, or below their least values."""
+    prefix = f"{type(options).__name__}."
+    shares = [name for name in least if name in SHARES]
+    faults = [*kind_faults(options, prefix)] or [
+        *range_faults(options, prefix, least=least, at_most_1=shares)
+    ]
+    if faults:
+        raise MethodError("; ".join(faults))
 
 
 def _without_id(shape: InputShape) -> int:

@@ -1,6 +1,7 @@
 """MAIL's options (Feng et al., CIKM 2021), and the zero-shot tower that they describe."""
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal, Self
 
@@ -12,6 +13,7 @@ from thaw.nn.autoencoder import ResidualDecoder, ResidualEncoder
 from thaw.nn.inputs import InputShape
 from thaw.nn.linear_map import LinearMap
 from thaw.nn.zero_shot import ZeroShotTower
+from thaw.options import kind_faults, range_faults
 
 CHOICES = {
     "reconstruction": ("sum", "mean"),
@@ -77,29 +79,26 @@ class MAIL:
     calibrated: bool = True
 
     def __post_init__(self) -> None:
-        faults = [
-            f"MAIL.{name} (={getattr(self, name)!r}) must be one of {choices}"
-            for name, choices in CHOICES.items()
-            if getattr(self, name) not in choices
-        ]
-        if not 0 <= self.dropout < 1:
-            faults.append(f"MAIL.dropout (={self.dropout}) must be in [0, 1)")
-        for name in ("bandwidth", "learning_rate_ratio"):
-            if not getattr(self, name) > 0:
-                faults.append(f"MAIL.{name} (={getattr(self, name)}) must be above 0")
-        for name, layers in (("encoder", 3), ("decoder", 2)):
-            if len(getattr(self, name)) != layers:
-                faults.append(f"MAIL.{name} (={getattr(self, name)}) must have {layers} widths")
-        for name in ("attention_dim", "virtual_events", "learns_every", "users_per_step"):
-            number = getattr(self, name)
-            if number is not None and number < 1:
-                faults.append(f"MAIL.{name} (={number}) must be 1 or more")
-        if self.trained_by == "none" and not self.fill_in_training:
-            faults.append(
-                "MAIL.fill_in_training (=False) leaves the map of trained_by='none' untrained"
-            )
+        optional = ("virtual_events", "users_per_step")
+        faults = [*kind_faults(self, "MAIL.", optional)] or [*self._range_faults()]
         if faults:
             raise MethodError("; ".join(faults))
+
+    def _range_faults(self) -> Iterator[str]:
+        for name, choices in CHOICES.items():
+            if getattr(self, name) not in choices:
+                yield f"MAIL.{name} (={getattr(self, name)!r}) must be one of {choices}"
+        if not 0 <= self.dropout < 1:
+            yield f"MAIL.dropout (={self.dropout}) must be in [0, 1)"
+        for name, layers in (("encoder", 3), ("decoder", 2)):
+            widths = getattr(self, name)
+            if len(widths) != layers or min(widths) < 1:
+                yield f"MAIL.{name} (={widths}) must have {layers} widths of 1 or more"
+        counts = ("attention_dim", "virtual_events", "learns_every", "users_per_step")
+        above_0 = ("bandwidth", "learning_rate_ratio")
+        yield from range_faults(self, "MAIL.", least=dict.fromkeys(counts, 1), above_0=above_0)
+        if self.trained_by == "none" and not self.fill_in_training:
+            yield "MAIL.fill_in_training (=False) leaves the map of trained_by='none' untrained"
 
     @classmethod
     def paper(cls) -> Self:

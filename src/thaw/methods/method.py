@@ -40,8 +40,13 @@ class Method:
         if isinstance(self.ranker, nn.Module):
             name = type(self.ranker).__name__
             raise MethodError(f"ranker: is a {name}; give what builds one for a shape, as {name}")
-        if not 0 <= self.behavior_dropout < 1:
-            raise MethodError(f"behavior_dropout (={self.behavior_dropout}) must be in [0, 1)")
+        if not isinstance(self.ranker, str) and not callable(self.ranker):
+            kind = type(self.ranker).__name__
+            raise MethodError(f"ranker: is a {kind}; give a name, or what builds one for a shape")
+        if self.mail is not None and not isinstance(self.mail, MAIL):
+            raise MethodError(f"mail: is a {type(self.mail).__name__}; give options, as MAIL()")
+        if not isinstance(self.behavior_dropout, int | float) or not 0 <= self.behavior_dropout < 1:
+            raise MethodError(f"behavior_dropout (={self.behavior_dropout!r}) must be in [0, 1)")
         if self.after is not None and not callable(getattr(self.after, "tower", None)):
             kind = type(self.after).__name__
             raise MethodError(f"after: a {kind} has no `tower` that builds something for a shape")

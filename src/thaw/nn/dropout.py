@@ -12,13 +12,13 @@ class Dropout(nn.Module):
     Four elements share the bits of one random number: each has 16 of its own.
 
     Args:
-        rate: the share of zeros in [0, 1), rounded to 1/65536.
+        rate: the share of zeros in [0, 1), rounded to 1/65536 but below 1.
     """
 
     def __init__(self, rate: float) -> None:
         super().__init__()
         self.rate = rate
-        self.dropped = round(rate * _LEVELS)
+        self.dropped = min(round(rate * _LEVELS), _LEVELS - 1)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return x with elements dropped in training, as it is otherwise."""
