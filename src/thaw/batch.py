@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 
 from thaw.data import Entities, Events, Group, Layout
-from thaw.schema import Schema
 from thaw.tables.vocabularies import FIRST, MISSING, UNKNOWN
 
 # The bits of the number that two rows share when the model sees the same user: from low to high
@@ -122,10 +121,6 @@ class Tables(Protocol):
     """What batches are read from: a prepared dataset, or a request's users and items."""
 
     @property
-    def schema(self) -> Schema:
-        """The declaration of the tables."""
-
-    @property
     def users(self) -> Entities:
         """The users."""
 
@@ -162,7 +157,7 @@ class Assembler:
     ) -> None:
         self.tables, self.layout = tables, layout
         self.max_events, self.unknown_share = max_events, unknown_share
-        self.hides_ids, self.knows_ids = tables.schema.strict, knows_ids
+        self.hides_ids, self.knows_ids = layout.hides_id, knows_ids
         self._place = np.zeros(layout.rows, np.int32)
         self._alone = threading.Lock()
 

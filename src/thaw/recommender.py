@@ -37,7 +37,6 @@ BATCH = 4096
 class _Tables:
     """What the assembler reads, here for users and items that arrive with a request."""
 
-    schema: Schema
     users: Entities
     items: Entities
     events: Events
@@ -197,7 +196,7 @@ class Recommender:
         behavior = reader.events(events, given_users.keys)
         if self.dataset is None:
             self._warn_of_what_is_missing(given_users, given_items, events)
-        tables = _Tables(schema, given_users, given_items, behavior)
+        tables = _Tables(given_users, given_items, behavior)
         num_users, num_items = len(given_users), len(given_items)
         user = np.repeat(np.arange(num_users), num_items)
         item = np.tile(np.arange(num_items), num_users)

@@ -22,25 +22,18 @@ class Embeddings(nn.Module):
         sizes: rows of each vocabulary, for Xavier's bounds.
         dim: d.
         shared: for each event field the position of its owner among the target's fields.
-        random: the generator for the initial values.
     """
 
     table: Tensor
 
-    def __init__(
-        self,
-        sizes: Sequence[int],
-        dim: int,
-        shared: Sequence[int | None],
-        random: torch.Generator | None = None,
-    ) -> None:
+    def __init__(self, sizes: Sequence[int], dim: int, shared: Sequence[int | None]) -> None:
         super().__init__()
         self.shared = [position for position in shared if position is not None]
         table = torch.empty(sum(sizes), dim)
         start = 0
         for size in sizes:
             bound = math.sqrt(6 / (size + dim))  # Xavier's, as Algorithm 1 asks
-            table[start : start + size].uniform_(-bound, bound, generator=random)
+            table[start : start + size].uniform_(-bound, bound)
             start += size
         self.register_buffer("table", table)
 
