@@ -3,7 +3,7 @@
 import re
 import shlex
 from collections.abc import Iterator
-from functools import partial
+from functools import partialmethod
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,7 +14,6 @@ import yaml
 
 import thaw
 import thaw.checkpoint
-import thaw.training
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -79,9 +78,10 @@ def test_python_blocks_run_page_by_page(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     # Training without options is the paper's; one epoch of it is enough here.
-    monkeypatch.setattr(thaw.training, "Training", partial(thaw.Training, max_epochs=1))
+    once = partialmethod(thaw.Training.__init__, max_epochs=1)
+    monkeypatch.setattr(thaw.Training, "__init__", once)
     # No run here has to survive a power cut, and waiting for the disk is most of the time.
-    monkeypatch.setattr(thaw.checkpoint, "_sync", lambda path: None)
+    monkeypatch.setattr(thaw.checkpoint, "sync", lambda path: None)
     namespace: dict[str, object] = {"__name__": page.stem}
     if page.stem == "README":
         exec(README_TABLES, namespace)

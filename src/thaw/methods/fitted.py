@@ -104,7 +104,8 @@ class LLAE:
 class MetaEmb:
     """A generated id for new users, learned so that a step on it helps (Pan et al., SIGIR 2019).
 
-    Behavior stays empty. The generator learns from old users that are shown as new.
+    Behavior stays empty. The generator learns from old users that are shown as new. It replaces
+    every new user's id, also one that training learned, as the paper's rule lets it.
 
     Attributes:
         first_weight: alpha, the weight of the loss before the step on the generated id.
@@ -147,8 +148,8 @@ class MetaEmb:
 class Lookalikes:
     """New users are ranked as old ones of like attributes are, and the answers are averaged.
 
-    Each answer rests on one old user's real behavior. A new user's rows cost the ranker `count`
-    times as much, and the model keeps `users` users' events.
+    Each answer rests on one old user's real behavior. A new user's row costs the ranker
+    `count` answers beside its own, and the model keeps `users` users' events.
 
     Attributes:
         count: how many old users stand in for a new one.

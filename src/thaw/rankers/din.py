@@ -54,7 +54,8 @@ class DIN(nn.Module):
     """A row's interest is the sum of its events, each weighed by what it says of the target.
 
     The weights are not normalised, as in the paper, so that the strength of an interest stays. All
-    fields enter the perceptron side by side, beside the interest.
+    fields enter the perceptron side by side, beside the interest. Where the paper has Dice,
+    the activation unit has PReLU and the perceptron leaky ReLU.
 
     Args:
         shape: what it is built for.

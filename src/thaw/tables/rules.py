@@ -36,7 +36,7 @@ def assign(con: Any, schema: Schema) -> None:
     elif isinstance(schema.split, LastSplit):
         split = _by_last(rows, schema.split)
     else:
-        split = _by_time(rows, schema.split)
+        split = _by_time(con, rows, schema.split)
     _choose(con, schema)
     if schema.strict:
         chosen = con.table("chosen").select(_num="num", _hidden="hidden")
@@ -50,8 +50,11 @@ def _order(rows: ir.Table) -> list[ir.Value]:
     return [rows.time, rows._file, rows._line]
 
 
-def _by_time(rows: ir.Table, split: TimeSplit) -> ir.Table:
-    start = _last_share(rows, split.test_share) if split.test_share else _moment(split.test_from)
+def _by_time(con: Any, rows: ir.Table, split: TimeSplit) -> ir.Table:
+    if split.test_share:
+        start = _last_share(rows, split.test_share)
+    else:
+        start = _moment(con, split.test_from)
     before = rows.filter(rows.time < start)
     validation = _last_share(before, split.validation_share)
     return rows.mutate(split=_three_ways(rows.time >= start, rows.time >= validation))
@@ -89,9 +92,9 @@ def _last_share(rows: ir.Table, share: float) -> int:
     return int(found[0]) if found else 0
 
 
-def _moment(value: str | float | None) -> int:
+def _moment(con: Any, value: str | float | None) -> int:
     """A time in the schema, as microseconds."""
-    found = ibis.duckdb.connect().to_pyarrow(as_time(ibis.literal(value))).as_py()
+    found = con.to_pyarrow(as_time(ibis.literal(value))).as_py()
     if found is None:
         raise DataError(f"split.test_from: {value!r} is neither a timestamp nor seconds")
     return int(found)
