@@ -180,6 +180,7 @@ def test_a_user_who_stands_there_twice_has_the_behavior_twice(model, tables):
     ids=str,
 )
 @knows_nobody
+@pytest.mark.filterwarnings("ignore:users. column 'CITY' is ignored")
 @pytest.mark.parametrize("knows", [True, False])
 def test_no_user_makes_it_fail(model, alone, users, knows):
     scores = (model if knows else alone).score(users, ["i00", "unseen", None])
