@@ -47,9 +47,10 @@ from thaw.progress import ProgressFactory
 from thaw.recommender import Recommender
 from thaw.report.about import About, about, rule_of
 from thaw.report.cloud_sheets import figure_5_sheet, figure_6_sheet, loss_sheet
-from thaw.report.curve_sheets import by_attributes_sheet, by_events_sheet
+from thaw.report.events_sheet import by_events_sheet
 from thaw.report.numbers import by_attributes_json, by_events_json, clouds_json, losses_json
 from thaw.report.sheet import Sheet
+from thaw.report.world_sheet import by_attributes_sheet
 from thaw.run import facts_of
 
 experiments = typer.Typer(

@@ -9,7 +9,8 @@ from thaw.experiments.curves import ByEvents, EventsPoint
 from thaw.experiments.worlds import ByAttributes, WorldPoint
 from thaw.options import Training
 from thaw.report.about import About
-from thaw.report.curve_sheets import by_attributes_sheet, by_events_sheet
+from thaw.report.events_sheet import by_events_sheet
+from thaw.report.world_sheet import by_attributes_sheet
 from thaw.statistics import UNKNOWN, Interval
 
 ABOUT = About("toy", "mail-base", (0, 1, 2), (("users", "300"),), (("dim", "32"),))
