@@ -32,10 +32,7 @@ from thaw.progress import Progress, Quiet
 from thaw.rankers import Output
 from thaw.recommender import Recommender
 from thaw.run import State
-from thaw.tables.vocabularies import categorical, dense
-
-FAR = 1000.0
-"""A dense value so many standard deviations from its mean is what made losses explode."""
+from thaw.training_checks import cause, check_learnable, check_validation
 
 
 def train(
@@ -81,9 +78,9 @@ def train(
     folder = Path(out)
     device = device_of(options.device)  # errors before the folder is made
     check_buildable(what, dataset, options)
-    _check_validation(dataset)
+    check_validation(dataset)
     if what.for_new_users is not None:
-        _check_learnable(dataset, what)
+        check_learnable(dataset, what)
     facts = run.describe(dataset, what, options, hides_behavior, device)
     run.check_free(folder)
     try:
@@ -289,7 +286,7 @@ class Trainer:
         step = state.epoch * len(self.loader) + state.batch
         raise TrainingError(
             f"step {step} (epoch {state.epoch}, batch {state.batch}): the losses are no longer "
-            f"sound: {shown}. Likely cause: {_cause(self.model, batch, losses, self.dataset)}. "
+            f"sound: {shown}. Likely cause: {cause(self.model, batch, losses, self.dataset)}. "
             f"Models and checkpoints in {self.folder} are from before"
         )
 
@@ -330,61 +327,6 @@ def repeatable(device: torch.device) -> Iterator[None]:
     finally:
         torch.use_deterministic_algorithms(before)
         guard.fill_uninitialized_memory = fills
-
-
-def _check_validation(dataset: Dataset) -> None:
-    """Early stopping needs an AUC: some task with both classes."""
-    labels = np.asarray(dataset.splits["validation"].labels)
-    if not (labels.min(0) < labels.max(0)).any():
-        trained = np.asarray(dataset.splits["train"].labels)
-        if not (trained.min(0) < trained.max(0)).any():
-            tasks = ", ".join(task.label for task in dataset.schema.tasks)
-            raise TrainingError(
-                f"train: every label of its {len(trained)} rows is the same, so there is nothing "
-                f"to learn; look at the labels' column ({tasks})"
-            )
-        raise TrainingError(
-            f"validation: every label of its {len(labels)} rows is the same, so nothing says when "
-            "to stop; raise split.validation_share and prepare again"
-        )
-
-
-def _check_learnable(dataset: Dataset, what: Method) -> None:
-    """The tower learns from old users, MAIL-None's map from new ones: there must be some."""
-    is_new = dataset.is_new("train")
-    if is_new.all():
-        raise TrainingError(
-            f"train: no row has behavior before it, so {what.name} has nothing to learn "
-            "from; look at the events' user and time columns, or train a ranker alone"
-        )
-    is_mail_none = what.mail is not None and what.mail.trained_by == "none"
-    if is_mail_none and what.behavior_dropout == 0 and not is_new.any():
-        raise TrainingError(
-            "train: every row has behavior before it, so MAIL-None's map has nothing to learn "
-            f"from; train {what.name}+dropout, which hides some, or prepare with the paper's rule"
-        )
-
-
-def _cause(model: Model, batch: Batch, losses: np.ndarray, dataset: Dataset) -> str:
-    """What most likely made the losses unsound: a huge input, or weights that grew."""
-    schema = dataset.schema
-    groups = (
-        ("users", batch.attributes, schema.users.fields),
-        ("impressions", batch.context, schema.impressions.context),
-        ("items", batch.target, schema.items.fields),
-    )
-    for table, fields, declared in groups:
-        if fields.scale is not None and float(fields.scale.abs().max()) > FAR:
-            names = [field.name for field in (*categorical(declared), *dense(declared))]
-            worst, column = fields.scale.abs().amax(0).max(0)
-            return (
-                f"{table}.{names[int(column)]} is {float(worst):.3g} standard deviations from its "
-                "mean; clip it or take its logarithm"
-            )
-    rows = model.embeddings.table
-    largest = float(rows.index_select(0, batch.rows.to(rows.device)).abs().max())
-    which = LOSSES[int(np.argmax(np.where(np.isfinite(losses), losses, np.inf)))]
-    return f"the {which} loss diverged (largest embedding {largest:.3g}); lower the learning rate"
 
 
 @contextmanager
