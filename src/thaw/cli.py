@@ -37,6 +37,7 @@ from thaw.errors import DataError, ThawError
 from thaw.experiments.compare import compare
 from thaw.experiments.filling import choose_fill_below
 from thaw.experiments.measures import SEGMENTS, measure, measured_names, with_conditionals
+from thaw.experiments.references import standard_references
 from thaw.methods import METHODS
 from thaw.options import LOSSES, Training
 from thaw.preparation import prepare
@@ -282,6 +283,7 @@ def compare_command(
             out=folder / "runs",
             seeds=seeds,
             training=options,
+            references=standard_references(),
             against=against,
             jobs=jobs,
             progress=shown(quiet, jobs),

@@ -131,7 +131,9 @@ def test_a_ranker_below_trees_on_old_users_is_mended_first() -> None:
 def test_scores_of_ones_own_that_are_better_are_named_first() -> None:
     found = told(base(), mail(), ceiling(), reference("ours", 0.725, 0.6))  # the ceiling is above
     assert found.startswith("Look at ours first: new users are ranked better by it than by base")
-    for known in ("p_best", "lightfm"):
+    found = told(base(), mail(), ceiling(), reference("lightfm", 0.725, 0.6))
+    assert found.startswith("Look at lightfm first")
+    for known in ("p_best", "no-attributes"):
         assert told(base(), mail(), ceiling(), reference(known, 0.8, 0.6)).startswith("Try mail")
     cells = ((figure(0.725), figure(0.65)), (figure(0.6), figure(0.65)))
     partly = line("ours", *cells, kind="reference", impressions=4500)

@@ -13,7 +13,7 @@ from thaw.experiments.one_hot import one_hot
 from thaw.metrics import auc
 from thaw.schema import NaturalRule, StrictRule
 
-ATTRIBUTES_ONLY, NO_ATTRIBUTES = "attributes-only", "no-attributes"
+ATTRIBUTES_ONLY, NO_ATTRIBUTES, LIGHTFM = "attributes-only", "no-attributes", "lightfm"
 FOLDS = 5
 EVERY = slice(None)
 
@@ -168,7 +168,7 @@ class LightFM:
     @property
     def name(self) -> str:
         """As reports call it."""
-        return "lightfm"
+        return LIGHTFM
 
     @staticmethod
     def is_installed() -> bool:
@@ -217,7 +217,7 @@ TREES = (AttributesOnly(), NoAttributes())
 
 
 def standard_references() -> tuple[Reference, ...]:
-    """What every experiment is compared with: LightFM only where it is installed."""
+    """What commands compare methods with: LightFM only where it is installed."""
     return (*TREES, LightFM()) if LightFM.is_installed() else TREES
 
 

@@ -3,11 +3,11 @@
 import math
 
 from thaw.experiments.comparison import Comparison, Line
-from thaw.experiments.references import ATTRIBUTES_ONLY
+from thaw.experiments.references import ATTRIBUTES_ONLY, NO_ATTRIBUTES
 from thaw.methods import METHODS, Lookalikes
 from thaw.methods.method import DROPOUT
 from thaw.report.formats import fixed
-from thaw.report.notes import OWN, SIMULATED, is_significant
+from thaw.report.notes import SIMULATED, is_significant
 from thaw.report.rows import METRICS, bases, challengers, directions, perhaps_better, winner
 from thaw.report.verdict import ENOUGH_SEEDS, unfinished
 
@@ -84,10 +84,12 @@ def _unready(comparison: Comparison, base: Line, task: str) -> str:
             "ranked below what boosted trees make of attributes alone."
         )
     known = (line for line in comparison.lines if line.kind == "reference")
+    # Trees are the mark of what attributes allow, and nobody serves a simulated world's truth.
     declared = [
         line
         for line in known
-        if line.name not in OWN | SIMULATED and _rows(line, task) == _rows(base, task)
+        if line.name not in {ATTRIBUTES_ONLY, NO_ATTRIBUTES, *SIMULATED}
+        and _rows(line, task) == _rows(base, task)
     ]
     tried = [base, *(line for line in challengers(comparison) if line.base == base.name)]
     better = [line.name for line in declared if _is_above(line, tried, task)]

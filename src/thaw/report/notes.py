@@ -4,7 +4,7 @@ import math
 
 from thaw.experiments.comparison import SIGNIFICANT, Comparison, Line
 from thaw.experiments.measures import Measures, conditional_name
-from thaw.experiments.references import ATTRIBUTES_ONLY, NO_ATTRIBUTES
+from thaw.experiments.references import ATTRIBUTES_ONLY, LIGHTFM, NO_ATTRIBUTES
 from thaw.report.formats import DASH, count, p_phrase, percent
 from thaw.report.rows import METRICS, bases, challengers, figure
 from thaw.resampling import Statistic
@@ -27,7 +27,7 @@ SIMULATED = {
 OWN = {
     ATTRIBUTES_ONLY: "boosted trees on attributes, context and item, without behavior",
     NO_ATTRIBUTES: "the same trees on context and item alone",
-    "lightfm": "LightFM with features of users and items",
+    LIGHTFM: "LightFM with features of users and items, without behavior",
 }
 """What the references are that thaw makes itself."""
 
