@@ -96,7 +96,7 @@ def _unready(comparison: Comparison, base: Line, task: str) -> str:
     if better:
         return (
             f"Look at {', '.join(better)} first: new users are ranked better by it than by {BASE} "
-            "and all that was tried beside it."
+            "and all that was tried beside it. Rank them by it, or find out what it knows."
         )
     return ""
 
