@@ -174,19 +174,23 @@ def _pairs(
         if each.for_new_users is not None and alone.for_new_users is None
         if alone.behavior_dropout and alone.factory == each.factory
     ]
-    # Methods are compared with their bases as it is.
-    bases = {each.name: each.factory for each in chosen if _is_base(each)}
-    own = {each.name: each.factory for each in chosen}
-    with_base = {(name, base) for name in own for base in bases if own[name] == bases[base]}
-    asked = [(name, against) for name in own if against not in (None, name)]
+    own = {each.name: each for each in chosen}
+    asked = [
+        (name, against)
+        for name, each in own.items()
+        if against is not None and (against, name) not in dropout
+        if not _are_compared(each, own.get(against))
+    ]
     both = {ATTRIBUTES_ONLY, NO_ATTRIBUTES} <= {each.name for each in references}
     trees = [(ATTRIBUTES_ONLY, NO_ATTRIBUTES)] if both else []
-    return [
-        (this, other)
-        for this, other in dict.fromkeys([*dropout, *asked, *trees])
-        if not {(this, other), (other, this)} & with_base
-        and ((other, this) not in dropout or (this, other) in dropout)
-    ]
+    return list(dict.fromkeys([*dropout, *asked, *trees]))
+
+
+def _are_compared(one: Method, other: Method | None) -> bool:
+    """Whether two methods need no further test: one is the other, or its base."""
+    if other is None or one.factory != other.factory:
+        return False
+    return one is other or _is_base(one) or _is_base(other)
 
 
 def _given_references(dataset: Dataset) -> list[Trained]:
