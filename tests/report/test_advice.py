@@ -70,6 +70,9 @@ def test_who_adds_nothing_to_dropout_alone_is_left_for_it() -> None:
     assert idle.endswith("mail-base+dropout is 0.0020 above it in AUC, which is not shown.")
     assert told(*lines, against=(adds[0.01],)).startswith("Try mail-base+dropout ")
     drop = (figure(0.69, 0.01, -0.01), figure(0.65, 0.6, -0.001))
+    costly = rival(best.name, figure(0.712, 0.001, 0.012), old=drop)
+    shown = told(base(), alone, costly, ceiling(), against=(adds[0.01],))
+    assert shown == "Try dropout in the place of base-dnn on a share of real users."
     cells = rival(alone.name, figure(0.71, 0.001, 0.01), old=drop).cells
     dear = dataclasses.replace(alone, cells=cells)
     assert "Try mail-base+dropout" in told(base(), dear, best, ceiling(), against=(adds[0.2],))

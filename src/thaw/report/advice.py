@@ -143,13 +143,15 @@ def _take(line: Line, task: str, *, is_sure: bool) -> str:
 
 
 def _not_shown_above(comparison: Comparison, dropout: Line, task: str) -> str:
-    """Who is above behavior dropout alone, as far as is shown by chance."""
+    """Who is above behavior dropout alone by a difference that is not significant."""
     if not dropout.is_alone:
         return ""
+    tested = [line for line in comparison.against if line.base == dropout.name]
+    figures = [(line.name, line.cell(task, "new").auc) for line in tested]
     above = [
-        (test.difference, line.name)
-        for line in comparison.against
-        if line.base == dropout.name and (test := line.cell(task, "new").auc.test) is not None
+        (this.test.difference, name)
+        for name, this in figures
+        if this.test is not None and this.direction == 0
     ]
     most, name = max(above, default=(0.0, ""))
     return f" {name} is {fixed(most)} above it in AUC, which is not shown." if most > 0 else ""
