@@ -12,10 +12,19 @@ from builders import PLAIN, SHAPE, TRAINING, batch_of, loader_of, mail, model_of
 from thaw.calibration import calibrate
 from thaw.methods import MAIL
 
+ALWAYS = torch.ones(SHAPE.max_events)
+"""Every old user has an event at every place."""
+
 
 @pytest.fixture
 def tower():
-    return MAIL(encoder=(16, 8, 8), decoder=(8, 16), virtual_events=2).tower(SHAPE).eval()
+    return small_tower()
+
+
+def small_tower(**options):
+    """Two virtual events for five places."""
+    tower = MAIL(encoder=(16, 8, 8), decoder=(8, 16), virtual_events=2, **options)
+    return tower.tower(SHAPE).eval()
 
 
 @pytest.mark.parametrize(
@@ -25,7 +34,7 @@ def test_the_strength_is_the_slope_of_real_on_virtual_sums_between_0_and_1(tower
     users = torch.randn(7, SHAPE.attributes, SHAPE.dim)
     mean = torch.randn(SHAPE.max_events, SHAPE.dim)
     sums = (events := places(tower, users)).sum(1)
-    tower.calibrate(events, 3.0 + truth * (sums - sums.mean(0)), mean)
+    tower.calibrate(events, 3.0 + truth * (sums - sums.mean(0)), mean, ALWAYS)
     assert tower.strength.item() == pytest.approx(strength, abs=1e-5)
     expected = mean.sum(0) + strength * (sums - sums.mean(0))
     torch.testing.assert_close(places(tower, users).sum(1), expected, rtol=1e-4, atol=1e-4)
@@ -35,11 +44,30 @@ def test_virtual_behavior_that_is_the_same_for_all_becomes_the_mean_of_its_place
     """Two events stand for five places: the newer one for three of them."""
     same = torch.ones(4, SHAPE.max_events, SHAPE.dim)
     mean = torch.randn(SHAPE.max_events, SHAPE.dim)
-    tower.calibrate(same, torch.randn(4, SHAPE.dim), mean)
+    tower.calibrate(same, torch.randn(4, SHAPE.dim), mean, ALWAYS)
     assert tower.strength.item() == 0
     newer, older = mean[:3].mean(0), mean[3:].mean(0)
     found = places(tower, torch.randn(1, SHAPE.attributes, SHAPE.dim))[0]
     torch.testing.assert_close(found, torch.stack([newer, newer, newer, older, older]))
+
+
+def test_what_is_made_for_a_masked_place_counts_as_often_as_old_users_have_an_event_there():
+    """And the strength is the slope on what is left of it; padding that is learned counts whole."""
+    users, filled = torch.randn(7, SHAPE.attributes, SHAPE.dim), torch.tensor([1, 0.8, 0.6, 0.4, 0])
+    mean = torch.randn(SHAPE.max_events, SHAPE.dim)
+    for padding, share in (("mask", [0.8, 0.2]), ("reconstruct", [1, 1])):
+        tower = small_tower(padding=padding)
+        made = places(tower, users)
+        by_place = torch.tensor([share[0]] * 3 + [share[1]] * 2).unsqueeze(1)
+        sums = (made * by_place).sum(1)
+        tower.calibrate(made, 0.5 * sums, mean, filled)
+        torch.testing.assert_close(tower.filled.squeeze(1), torch.tensor(share).float())
+        assert tower.strength.item() == pytest.approx(0.5, abs=1e-5)
+        away = places(tower, users) - places(tower, users).mean(0)
+        expected = 0.5 * by_place * (made - made.mean(0))
+        torch.testing.assert_close(away, expected, rtol=1e-4, atol=1e-5)
+        tower.forget_calibration()
+        torch.testing.assert_close(places(tower, users), made)
 
 
 def places(tower, users):

@@ -26,15 +26,17 @@ def calibrate(model: Model, dataset: Dataset) -> float:
     old = train.last_rows[~dataset.is_new("train")[train.last_rows]]
     apart = some_rows(old[is_apart(torch.from_numpy(train.user[old])).numpy()])
     if len(apart) >= 2:
-        tower.strength.fill_(1)
-        tower.shift.zero_()
+        tower.forget_calibration()
         loader = Loader(dataset, "train", LoaderOptions(max_events=model.max_events))
         virtual = torch.cat([*padded_behavior(model, loader, apart, is_new=True)])
         seen = padded_behavior(model, loader, apart, is_new=False)
         real = torch.cat([part.sum(1) for part in seen])
         some = some_rows(old)
-        parts = (part.sum(0) for part in padded_behavior(model, loader, some, is_new=False))
-        tower.calibrate(virtual, real, sum(parts, virtual.new_zeros(())) / len(some))
+        total, count = torch.zeros_like(virtual[0]), torch.zeros_like(virtual[0, :, 0])
+        for part in padded_behavior(model, loader, some, is_new=False):
+            total += part.sum(0)
+            count += part.any(2).sum(0)
+        tower.calibrate(virtual, real, total / len(some), count / len(some))
     return tower.strength.item()
 
 

@@ -121,7 +121,8 @@ def train_command(
     dataset: Annotated[Path, typer.Argument(help="A prepared dataset.")],
     out: Annotated[Path, typer.Option(help="The run's folder: checkpoints, model, events.")],
     method: Annotated[
-        str, typer.Option(help=f"{', '.join(METHODS)}, each also with '+dropout'.")
+        str,
+        typer.Option(help=f"{', '.join(METHODS)}; each with '+dropout', '+fm' or both behind."),
     ] = "mail-base",
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in OUT.")] = False,
     seed: Seed = DEFAULTS.seed,
@@ -227,7 +228,8 @@ def compare_command(
     ],
     methods: Annotated[
         str, typer.Option(help="Their names, with commas between.")
-    ] = "base-dnn,base-dnn+dropout,lookalike-base,mail-base,mail-base+dropout",
+    ] = "base-dnn,base-dnn+dropout,base-dnn+fm,lookalike-base,mail-base,mail-base+dropout,"
+    "mail-base+dropout+fm",
     against: Annotated[
         str | None,
         typer.Option(

@@ -304,6 +304,7 @@ class Layout:
         sizes: rows of each vocabulary, in the table's order, for the initialisation.
         id_attribute: the position of the user's id among the attributes, or None.
         hides_id: whether the rule hides new users' id.
+        given: for each task the place of the one that it is given, or None.
     """
 
     attributes: Group
@@ -315,6 +316,7 @@ class Layout:
     sizes: tuple[int, ...]
     id_attribute: int | None
     hides_id: bool
+    given: tuple[int | None, ...]
 
     @property
     def rows(self) -> int:
@@ -352,6 +354,7 @@ class Layout:
             sizes=(*sizes, *(1 for group in groups.values() for _ in group.dense_rows)),
             id_attribute=0 if schema.users.id_attribute else None,
             hides_id=schema.strict,
+            given=schema.given,
         )
 
 

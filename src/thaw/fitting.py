@@ -1,5 +1,6 @@
 """Once the ranker is trained: what new users lack is fitted to the old ones."""
 
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from torch.nn import functional as F
 
 from thaw import checkpoint
 from thaw.data import Dataset
+from thaw.factorization import fit_machine
 from thaw.loader import Loader, LoaderOptions
 from thaw.methods import After, Lookalikes, MetaEmb, Method
 from thaw.model import Model, build_for
@@ -19,19 +21,30 @@ from thaw.nn.id_generator import IdGenerator
 from thaw.nn.inputs import Behavior
 from thaw.nn.lookalikes import LookalikeBehavior, Values
 from thaw.options import Training
+from thaw.progress import Progress
 
 
-def fit_after(dataset: Dataset, what: Method, options: Training, folder: Path) -> None:
-    """Fit what gives new users behavior, and keep it with the ranker's best model."""
+def is_fitted(what: Method, tensors: Iterable[str]) -> bool:
+    """Whether a model with these tensors has what its method fits to a trained ranker."""
+    parts = {name.split(".")[0] for name in tensors}
+    return (what.after is None or "tower" in parts) and (not what.fm or "fm" in parts)
+
+
+def fit_after(
+    dataset: Dataset, what: Method, options: Training, folder: Path, progress: Progress
+) -> None:
+    """Fit what a method adds to its trained ranker, and keep it with the ranker's best model."""
     found = checkpoint.read(folder, "model")
     assert found is not None
-    assert what.after is not None
     tensors, facts = found
-    if any(name.startswith("tower.") for name in tensors):
+    if is_fitted(what, tensors):
         return
     model = build_for(what, dataset, options)
-    model.load_state_dict(tensors, strict=False)  # there is no tower in it yet
-    fit_tower(model, dataset, what.after, options.seed)
+    model.load_state_dict(tensors, strict=False)  # what is to be fitted is not in it yet
+    if what.after is not None:
+        fit_tower(model, dataset, what.after, options.seed)
+    if what.fm:
+        facts |= {"fm": fit_machine(model, dataset, options, progress)}
     checkpoint.write(folder, "model", model.state_dict(), facts)
 
 

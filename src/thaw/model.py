@@ -6,12 +6,14 @@ from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from thaw.batch import Batch
 from thaw.data import Dataset, Layout
 from thaw.errors import MethodError
 from thaw.methods import MAIL, Lookalikes, MetaEmb, Method
 from thaw.nn.embeddings import Embeddings
+from thaw.nn.factorization_machine import FactorizationMachine
 from thaw.nn.fitted import Fitted
 from thaw.nn.id_generator import IdGenerator
 from thaw.nn.inputs import Inputs, InputShape, by_row, without_attribute
@@ -33,14 +35,16 @@ class Model(nn.Module):
         tower: what makes virtual behavior: the zero-shot tower, or what is in its place; or None.
         max_events: n_v.
         mail: how MAIL's tower learns and what it sees; None where another is in its place.
+        fm: the factorization machine of attributes and items, what it says being added for new
+            users; or None.
         hidden_attribute: the position of the attribute that is hidden from the tower, as new users
             have none that training saw; or None.
 
     Attributes:
         calibrated: whether the tower never learns from those that its calibration needs.
         sees_all: whether the tower sees context and target beside the attributes.
-        fill_below: outside of training, users with fewer events than these are filled: 1, new
-            users alone, unless it is set.
+        fill_below: outside of training, users with fewer events than these are filled, and have
+            what the factorization machine says: 1, new users alone, unless it is set.
     """
 
     def __init__(
@@ -51,10 +55,12 @@ class Model(nn.Module):
         tower: Tower | None,
         max_events: int,
         mail: MAIL | None = None,
+        fm: FactorizationMachine | None = None,
         hidden_attribute: int | None = None,
     ) -> None:
         super().__init__()
         self.embeddings, self.ranker, self.tower = embeddings, ranker, tower
+        self.fm = fm
         self.max_events, self.hidden_attribute = max_events, hidden_attribute
         self.mail = mail
         self.calibrated = mail is not None and mail.calibrated and mail.trained_by != "none"
@@ -63,6 +69,14 @@ class Model(nn.Module):
 
     def forward(self, batch: Batch) -> Tensor:
         """Return the probabilities [B, tasks]."""
+        found = self.ranked(batch)
+        if self.fm is None:
+            return found
+        events = F.pad(batch.offsets.diff(), (0, batch.num_users - batch.num_old))
+        return self.fm.answers(found, batch, (events < self.fill_below)[batch.user])
+
+    def ranked(self, batch: Batch) -> Tensor:
+        """Return the probabilities [B, tasks] without what the factorization machine says."""
         inputs = self.embed(batch, self.embeddings.look_up(batch))
         if isinstance(self.tower, LookalikeBehavior):
             return self.tower.answers(self.ranker, inputs, Values.of(batch))
@@ -132,6 +146,11 @@ class Model(nn.Module):
             self.tower, IdGenerator | LookalikeBehavior
         )
 
+    @property
+    def can_fill(self) -> bool:
+        """Whether users of few events can have something of what new ones have."""
+        return self.makes_events or self.fm is not None
+
     def seen(self, inputs: Inputs) -> Tensor:
         """Return what virtual behavior is made from, [U, n, d]."""
         attributes = without_attribute(inputs.user_attributes, self.hidden_attribute)
@@ -182,6 +201,11 @@ def check_buildable(method: Method, dataset: Dataset, options: Training) -> None
             f"{method.name} makes behavior from user attributes; the schema has none that the "
             "rule for new users does not hide"
         )
+    if method.fm and len(layout.attributes) == (layout.id_attribute is not None):
+        raise MethodError(
+            f"{method.name} multiplies user attributes with items; the schema has none beside "
+            "the user's id"
+        )
     tasks = len(dataset.schema.tasks)
     shape = _shape(layout, dim=options.dim, max_events=options.max_events, tasks=tasks)
     with torch.random.fork_rng(devices=[]):
@@ -220,14 +244,21 @@ def build(
         ranker.apply(_xavier)
         for_new_users = method.for_new_users
         tower = for_new_users.tower(shape).apply(_xavier) if for_new_users is not None else None
+        fm = _machine(layout, dim) if method.fm else None
     return Model(
         embeddings=embeddings,
         ranker=ranker,
         tower=tower,
         max_events=max_events,
         mail=method.mail,
+        fm=fm,
         hidden_attribute=layout.id_attribute if layout.hides_id else None,
     )
+
+
+def _machine(layout: Layout, dim: int) -> FactorizationMachine:
+    has_id = layout.id_attribute is not None
+    return FactorizationMachine(sizes=layout.sizes, dim=dim, given=layout.given, has_id=has_id)
 
 
 def _xavier(module: nn.Module) -> None:

@@ -28,6 +28,9 @@ class Progress(Protocol):
     def finish_epoch(self, epoch: int, facts: dict[str, float], *, is_best: bool) -> None:
         """An epoch is over, with its mean losses, what was fitted, and its validation AUC."""
 
+    def tell(self, line: str) -> None:
+        """What is fitted after training says how it went."""
+
 
 ProgressFactory = Callable[[str, int], Progress]
 """Makes what shows one run's progress, from the method's name and the seed."""
@@ -49,6 +52,9 @@ class Quiet:
         """Show nothing."""
 
     def finish_epoch(self, epoch: int, facts: dict[str, float], *, is_best: bool) -> None:
+        """Show nothing."""
+
+    def tell(self, line: str) -> None:
         """Show nothing."""
 
 
@@ -106,6 +112,10 @@ class Terminal:
         )
         self.console.print(line, highlight=False, soft_wrap=True)
 
+    def tell(self, line: str) -> None:
+        """Leave a line."""
+        self.console.print(f"{self.title}: {line}", highlight=False, soft_wrap=True)
+
 
 class TensorBoard:
     """Writes the losses and the validation AUC as TensorBoard events, and passes everything on.
@@ -149,3 +159,7 @@ class TensorBoard:
         """Write the validation AUC."""
         self.writer.add_scalar("validation/auc", facts["validation_auc"], epoch)
         self.inner.finish_epoch(epoch, facts, is_best=is_best)
+
+    def tell(self, line: str) -> None:
+        """Pass it on."""
+        self.inner.tell(line)

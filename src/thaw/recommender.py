@@ -17,6 +17,7 @@ from thaw import checkpoint
 from thaw.batch import Assembler, Rows
 from thaw.data import Dataset, Entities, Events, Layout, Moments, Vocabularies, moments
 from thaw.errors import DataError, MethodError, TrainingError
+from thaw.fitting import is_fitted
 from thaw.methods import MAIL, Method
 from thaw.methods.fitted import AFTER, After
 from thaw.model import Model, build
@@ -83,7 +84,8 @@ class Recommender:
             after: what gave new users behavior, for one of your own.
             device: where it answers: 'cpu', 'cuda', or 'auto' for a GPU where there is one.
             fill_below: users with fewer events in view than these have virtual ones before their
-                own; 1 gives them to new users alone, as the paper does.
+                own, and what a factorization machine says; 1 gives both to new users alone, as the
+                paper does.
 
         Raises:
             TrainingError: when there is no model, or a part of your own is not given.
@@ -125,7 +127,7 @@ class Recommender:
         model = build(
             method, layout, dim=dim, max_events=max_events, tasks=len(schema.tasks), seed=0
         )
-        if facts["method"]["after"] and not any(name.startswith("tower.") for name in tensors):
+        if not is_fitted(method, tensors):
             raise TrainingError(f"{folder}: its ranker is still in training; resume the run")
         try:
             model.load_state_dict(tensors)
@@ -143,7 +145,7 @@ class Recommender:
         """Set which users have virtual events beside their own."""
         if count < 1:
             raise MethodError(f"fill_below (={count}) must be 1 or more")
-        if count > 1 and not self.model.makes_events:
+        if count > 1 and not self.model.can_fill:
             name = self.facts["method"]["name"]
             raise MethodError(f"fill_below (={count}): {name} makes no events; take mail-base")
         self.model.fill_below = count
@@ -206,7 +208,7 @@ class Recommender:
         )
         makes_none = self.model.tower is None or isinstance(self.model.tower, IdGenerator)
         fallback = NONE if makes_none else VIRTUAL
-        full = min(self.model.fill_below, self.model.max_events)
+        full = min(self.model.fill_below, self.model.max_events) if self.model.makes_events else 1
         tasks = {task.name: probabilities[:, index] for index, task in enumerate(schema.tasks)}
         return pa.table({
             "user": given_users.keys.take(pa.array(user)),
@@ -295,7 +297,14 @@ def _method(facts: Mapping[str, Any], ranker: RankerFactory | None, after: After
         raise TrainingError(
             f"the ranker {facts['ranker']!r} does not ship with thaw; pass it as `ranker`"
         )
-    return Method(facts["name"], ranker or facts["ranker"], mail, facts["behavior_dropout"], after)
+    return Method(
+        name=facts["name"],
+        ranker=ranker or facts["ranker"],
+        mail=mail,
+        behavior_dropout=facts["behavior_dropout"],
+        after=after,
+        fm=facts["fm"],
+    )
 
 
 def _same(facts: Mapping[str, Any], dataset: Dataset) -> Dataset:

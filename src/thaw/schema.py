@@ -313,6 +313,12 @@ class Schema(Declaration):
         """Whether new users are out of training, their id unknown."""
         return isinstance(self.new_users, StrictRule)
 
+    @property
+    def given(self) -> tuple[int | None, ...]:
+        """For each task the place of the one that it is given, or None."""
+        places = {task.name: place for place, task in enumerate(self.tasks)}
+        return tuple(places[task.given] if task.given else None for task in self.tasks)
+
     def vocabulary(self, table: str, field: Field) -> str:
         """The name of the vocabulary that a field's ids come from."""
         if field.shares is not None:

@@ -5,7 +5,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -90,10 +89,9 @@ def train(
     taken = TrainingError(f"{folder}: another process is training here; wait for it")
     with alone(folder / "run.lock", taken):
         run.start(folder, facts, dataset.path / "vocabularies", resume=resume)
-        alone_first = replace(what, after=None)
-        Trainer(dataset, alone_first, options, folder, hides_behavior).fit(progress or Quiet())
-        if what.after is not None:
-            fit_after(dataset, what, options, folder)
+        show = progress or Quiet()
+        Trainer(dataset, what.trained, options, folder, hides_behavior).fit(show)
+        fit_after(dataset, what, options, folder, show)
     return Recommender.load(
         folder, dataset=dataset, ranker=what.factory, after=what.after, device=options.device
     )

@@ -2,6 +2,7 @@
 
 from functools import partial
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -10,6 +11,8 @@ import thaw
 from builders import PLAIN, TOWER, TRAINING
 from conftest import make_schema
 from thaw.errors import MethodError
+from thaw.experiments import filling
+from thaw.experiments.curves import asked
 from thaw.experiments.filling import choose_fill_below
 from thaw.methods import Method
 from thaw.nn.inputs import Inputs, InputShape
@@ -63,6 +66,23 @@ def test_it_grows_as_long_as_virtual_events_help_in_validation(
     model.model.embeddings.table.data.fill_(1.0)  # whatever was learned
     assert choose_fill_below(model, telling) == below
     assert model.model.fill_below == 1
+
+
+def test_a_factorization_machine_is_asked_about_users_whom_it_did_not_learn_from(
+    telling, tmp_path, monkeypatch
+):
+    what = Method("telling", ranker=partial(Telling, enough=5), mail=TOWER, fm=True)
+    model = thaw.train(telling, what, TRAINING, out=tmp_path / "run")
+    asked_of = []
+
+    def asking(dataset, split, runs, rows, *events):
+        asked_of.append(dataset.splits[split].user[rows])
+        return asked(dataset, split, runs, rows, *events)
+
+    monkeypatch.setattr(filling, "asked", asking)
+    choose_fill_below(model, telling)
+    assert asked_of
+    assert {*np.concatenate(asked_of) % 10} == {9}
 
 
 def test_a_model_without_virtual_events_is_refused(dataset, tmp_path):

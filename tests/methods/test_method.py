@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 
 from builders import small_dnn
@@ -20,7 +22,22 @@ def test_dropout_behind_a_name_adds_behavior_dropout(name):
     assert (found.ranker, found.mail) == (METHODS[name].ranker, METHODS[name].mail)
 
 
-@pytest.mark.parametrize("name", ["nobody", "nobody+dropout", "", "+dropout"])
+@pytest.mark.parametrize("name", METHODS)
+def test_fm_behind_a_name_adds_a_factorization_machine(name):
+    found, both = method(f"{name}+fm"), method(f"{name}+dropout+fm")
+    assert (found.name, both.name) == (f"{name}+fm", f"{name}+dropout+fm")
+    assert found == replace(METHODS[name], name=found.name, fm=True)
+    assert both == replace(METHODS[name], name=both.name, fm=True, behavior_dropout=0.3)
+
+
+def test_what_is_trained_is_the_method_without_what_is_fitted_to_it():
+    for name in ("mail-base", "mail-base+dropout", "base-dnn"):
+        assert method(name).trained == method(name)
+        assert replace(method(f"{name}+fm").trained, name=name) == method(name)
+    assert method("lookalike-base+fm").trained == Method("lookalike-base+fm")
+
+
+@pytest.mark.parametrize("name", ["nobody", "nobody+dropout", "", "+dropout", "+fm"])
 def test_unknown_names_are_told_with_the_known_ones(name):
     with pytest.raises(MethodError, match="there are emblr, llae, base-dnn"):
         method(name)
@@ -49,7 +66,7 @@ def test_mail_base_is_mail_on_base_dnn():
 
 
 def test_an_unknown_name_is_met_with_the_nearest_or_all():
-    for name in ("mail-bas", "mail-base+dropout+dropout"):
+    for name in ("mail-bas", "mail-base+dropout+dropout", "mail-base+fm+dropout"):
         with pytest.raises(MethodError, match=r"no method '.*'; did you mean mail-base\?"):
             method(name)
     with pytest.raises(MethodError, match=r"no method 'xyz'; there are emblr, .*with '\+dropout'"):
@@ -62,6 +79,7 @@ def test_an_unknown_name_is_met_with_the_nearest_or_all():
         ({"ranker": None}, "ranker: is a NoneType; give a name"),
         ({"mail": MAIL}, r"mail: is a type; give options, as MAIL\(\)"),
         ({"behavior_dropout": "a"}, r"behavior_dropout \(='a'\) must be in \[0, 1\)"),
+        ({"fm": 1}, r"fm \(=1\) must be True or False"),
     ],
 )
 def test_what_is_no_part_of_a_method_is_refused(options, told):

@@ -11,13 +11,13 @@ LENGTHS = [5, 1, 3, 2]
 DEPARTURES = [
     {},
     {"reconstruction": "mean"},
-    {"padding": "mask"},
-    {"padding": "mask", "reconstruction": "mean"},
+    {"padding": "reconstruct"},
+    {"padding": "reconstruct", "reconstruction": "mean"},
     {"alignment": "mse"},
     {"bandwidth": 0.5},
     {"length": "predicted"},
     {"virtual_events": 1},
-    {"virtual_events": 2, "padding": "mask"},
+    {"virtual_events": 2, "padding": "reconstruct"},
     {"virtual_events": 2, "length": "predicted"},
 ]
 departures = pytest.mark.parametrize("options", DEPARTURES, ids=str)
@@ -56,7 +56,7 @@ def slow_reconstruction(tower, hidden, users, options):
         for i in range(3):
             total_a += sum((d1[u][4 * i + k] - attributes[u, i, k]) ** 2 for k in range(4))
         for i in range(5):
-            if mask[u, i] or options.get("padding") != "mask":
+            if mask[u, i] or options.get("padding") == "reconstruct":
                 total_v += sum(
                     (d2[u][4 * (i // each) + k] - behavior[u, i, k]) ** 2 for k in range(4)
                 )

@@ -9,7 +9,14 @@ from thaw.options import Training
 from thaw.report import advice
 from thaw.statistics import PairedTest
 
-TRIED = ("base-dnn+dropout", "lookalike-base", "mail-base", "mail-base+dropout")
+TRIED = (
+    "base-dnn+dropout",
+    "base-dnn+fm",
+    "lookalike-base",
+    "mail-base",
+    "mail-base+dropout",
+    "mail-base+dropout+fm",
+)
 NOTHING = (figure(0.70, 0.8, 0.0001), figure(0.65, 0.7, 0.0001))
 
 
@@ -46,8 +53,10 @@ def test_who_wins_at_no_cost_is_to_be_tried_on_real_users() -> None:
 
 def test_who_wins_by_virtual_behavior_is_asked_about_users_of_few_events_too() -> None:
     wins = dataclasses.replace(mail(), foretold=(Foretold(0.0, 0.1, 0.0, 0.1, 90),))
-    asked = "below how many events users should keep virtual ones: thaw evaluate RUN"
+    asked = "below how many events users should be treated as new: thaw evaluate RUN"
     assert told(base(), wins, ceiling()).endswith(f"{asked} --fill-below auto.")
+    machine = rival("base-dnn+fm", figure(0.71, 0.001, 0.01))
+    assert told(base(), machine, ceiling()).endswith(f"{asked} --fill-below auto.")
 
 
 def test_of_several_the_highest_at_no_cost_is_named() -> None:
@@ -157,7 +166,8 @@ def test_without_a_gap_nothing_is_to_be_done() -> None:
 def test_what_was_not_tried_is_named() -> None:
     found = told(base(), *idle("mail-base"), ceiling())
     assert found == (
-        "Not tried yet beside base-dnn: base-dnn+dropout, lookalike-base, mail-base+dropout."
+        "Not tried yet beside base-dnn: base-dnn+dropout, base-dnn+fm, lookalike-base, "
+        "mail-base+dropout, mail-base+dropout+fm."
     )
 
 
@@ -169,16 +179,17 @@ def test_where_all_was_tried_the_ranker_stays() -> None:
 def test_attributes_that_say_little_come_before_another_method() -> None:
     for p, difference in ((0.4, 0.001), (0.001, -0.01)):
         own, reached = with_reference(p, difference)
-        found = told(own, *idle("mail-base", "lookalike-base"), ceiling(), reached)
+        tried = idle("mail-base", "lookalike-base", "base-dnn+fm")
+        found = told(own, *tried, ceiling(), reached)
         assert found.startswith("Look for better attributes of new users")
     own, reached = with_reference(0.001, 0.01)
     assert told(own, *idle(*TRIED), ceiling(), reached).startswith("Nothing that was tried")
 
 
-def test_lookalikes_are_to_be_tried_where_attributes_say_little() -> None:
+def test_what_costs_nothing_is_to_be_tried_where_attributes_say_little() -> None:
     own, reached = with_reference(0.4, 0.001)
     found = told(own, *idle("mail-base"), ceiling(), reached)
-    assert found == "Not tried yet beside base-dnn: lookalike-base."
+    assert found == "Not tried yet beside base-dnn: base-dnn+fm, lookalike-base."
 
 
 def test_without_a_ceiling_the_gap_is_to_be_learnt_first() -> None:

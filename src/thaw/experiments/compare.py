@@ -16,7 +16,7 @@ from thaw.experiments.measures import measured_names, with_conditionals
 from thaw.experiments.references import ATTRIBUTES_ONLY, NO_ATTRIBUTES, TREES, Reference
 from thaw.experiments.runs import seeds_of
 from thaw.experiments.study import Study
-from thaw.methods import Method, method
+from thaw.methods import MAIL, Method, method
 from thaw.model import check_buildable
 from thaw.options import Training
 from thaw.predicting import Predictions
@@ -76,17 +76,17 @@ def compare(
         check_buildable(each, dataset, first)
     show = progress or (lambda name, seed: Quiet())
     bases = {each.factory: each.name for each in chosen if _is_base(each)}
-    alone = {_training(each): each.name for each in chosen if each.for_new_users is None}
-    # What is fitted after training, and the ceiling, may take runs of rankers alone: these first.
+    trained_alone = {_training(each): each.name for each in chosen if each == each.trained}
+    # What is fitted after training, and the ceiling, may take runs of what is trained: these first.
     firsts: list[Ask] = [
         partial(Study.line, what=each, base=None if _is_base(each) else bases[each.factory])
         for each in chosen
-        if each.for_new_users is None
+        if each == each.trained
     ]
     seconds: list[Ask] = [
-        partial(Study.line, what=m, base=bases[m.factory], alone=alone.get(_training(m)))
+        partial(Study.line, what=m, base=bases[m.factory], alone=trained_alone.get(_training(m)))
         for m in chosen
-        if m.for_new_users is not None
+        if m != m.trained
     ]
     if dataset.has_ceiling:
         seconds += [partial(Study.ceiling, base=each) for each in chosen if _is_base(each)]
@@ -111,12 +111,12 @@ def compare(
 
 
 def _is_base(what: Method) -> bool:
-    return what.for_new_users is None and what.behavior_dropout == 0
+    return what.for_new_users is None and what.behavior_dropout == 0 and not what.fm
 
 
-def _training(what: Method) -> tuple[RankerFactory, float]:
-    """What the training of a ranker alone depends on: methods of one are trained as one."""
-    return what.factory, what.behavior_dropout
+def _training(what: Method) -> tuple[RankerFactory, float, MAIL | None]:
+    """What training depends on: methods of one are trained as one, and differ in what is fitted."""
+    return what.factory, what.behavior_dropout, what.mail
 
 
 def _with_bases(methods: list[Method]) -> list[Method]:
@@ -167,23 +167,42 @@ def _pairs(
     chosen: list[Method], references: Sequence[Reference], against: str | None
 ) -> list[tuple[str, str]]:
     """The names of lines, each with another than its base that it is tested against."""
-    dropout = [
-        (each.name, alone.name)
+    simpler = [
+        (each.name, other.name)
         for each in chosen
-        for alone in chosen
-        if each.for_new_users is not None and alone.for_new_users is None
-        if alone.behavior_dropout and alone.factory == each.factory
+        for other in chosen
+        if other.factory == each.factory and _is_simpler(other, each)
     ]
     own = {each.name: each for each in chosen}
     asked = [
         (name, against)
         for name, each in own.items()
-        if against is not None and (against, name) not in dropout
+        if against is not None and (against, name) not in simpler
         if not _are_compared(each, own.get(against))
     ]
     both = {ATTRIBUTES_ONLY, NO_ATTRIBUTES} <= {each.name for each in references}
     trees = [(ATTRIBUTES_ONLY, NO_ATTRIBUTES)] if both else []
-    return list(dict.fromkeys([*dropout, *asked, *trees]))
+    return list(dict.fromkeys([*simpler, *asked, *trees]))
+
+
+def _is_simpler(one: Method, other: Method) -> bool:
+    """Whether the other has to win more than this one, of the same ranker, to be worth its while.
+
+    This one is the ranker with behavior dropout alone, with a factorization machine alone or with
+    both, or it is the other without its factorization machine.
+    """
+    if _is_base(one) or one is other or not _adds(one, other):
+        return False
+    return one.for_new_users is None or one == dataclasses.replace(other, name=one.name, fm=False)
+
+
+def _adds(one: Method, other: Method) -> bool:
+    """Whether a method has something that this one has not, and all that this one fits."""
+    if one.fm and not other.fm:
+        return False
+    has_tower = other.for_new_users is not None and one.for_new_users is None
+    has_dropout = other.behavior_dropout > 0 and one.fm and one.behavior_dropout == 0
+    return has_tower or has_dropout or (other.fm and not one.fm)
 
 
 def _are_compared(one: Method, other: Method | None) -> bool:

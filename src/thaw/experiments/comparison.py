@@ -95,8 +95,8 @@ class Line:
         runs: how each seed's training went; empty for references.
         foretold: how well virtual behavior foretells the real, for each seed; empty where nothing
             makes any, or none was hidden.
-        is_alone: whether it is a ranker alone, with or without behavior dropout: nothing stands
-            beside it in serving.
+        is_alone: whether it is a ranker without anything that makes behavior, with or without
+            behavior dropout and a factorization machine.
     """
 
     name: str

@@ -98,14 +98,14 @@ def by_events(
     base = Method(what.ranker_name, what.ranker)
     every = options[0].max_events
     shown = [*(count for count in sorted({0, *counts}) if count < every), every]
-    alone = base.name if what.behavior_dropout == 0 else None
+    alone = base.name if what.trained == replace(base, name=what.name) else None
     runs = [
         list(trained(dataset, each, options, out, progress, alone=alone)) for each in (base, what)
     ]
     found = [[asked(dataset, "test", each, rows, count) for count in shown] for each in runs]
-    makes_events = runs[1][0].model.makes_events
+    can_fill = runs[1][0].model.can_fill
     filled = [
-        asked(dataset, "test", runs[1], rows, count, every) if makes_events and count > 0 else None
+        asked(dataset, "test", runs[1], rows, count, every) if can_fill and count > 0 else None
         for count in shown
     ]
     tasks = tuple(task.name for task in dataset.schema.tasks)
@@ -128,11 +128,13 @@ def by_events(
 
 
 def check_makes_behavior(experiment: str, what: Method) -> None:
-    """Refuse a method that makes no virtual behavior.
+    """Refuse a method that has nothing for new users.
 
     Raises:
         MethodError: for it.
     """
+    if what.fm:
+        return
     if what.for_new_users is None or isinstance(what.after, MetaEmb):
         raise MethodError(f"{experiment}: {what.name} makes no virtual behavior; take mail-base")
 

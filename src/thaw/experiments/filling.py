@@ -3,12 +3,14 @@
 from collections.abc import Sequence
 
 import numpy as np
+import torch
 
 from thaw.data import Dataset
 from thaw.errors import MethodError
 from thaw.experiments.comparison import Line
 from thaw.experiments.curves import COUNTS, SEGMENT, asked
 from thaw.experiments.lines import compared
+from thaw.model import is_apart
 from thaw.recommender import Recommender
 
 
@@ -18,8 +20,9 @@ def choose_fill_below(
     """Return the `fill_below` of `Recommender.load` that validation chooses for a model.
 
     Old users' validation rows are ranked by their last 1, 2, 5, ... events alone, and by these
-    with virtual events in the places that they leave empty. It goes on while the latter is better
-    in AUC, significantly so on resampled users, and not worse in GAUC. The model stays as it is.
+    with virtual events in the places that they leave empty, and with what a factorization machine
+    says, of those users whom it did not learn from. It goes on while the latter is better in AUC,
+    significantly so on resampled users, and not worse in GAUC. The model stays as it is.
 
     Args:
         recommender: a trained model.
@@ -34,10 +37,13 @@ def choose_fill_below(
         MethodError: when the model makes no events.
     """
     name, every = recommender.facts["method"]["name"], recommender.model.max_events
-    if not recommender.model.makes_events:
+    if not recommender.model.can_fill:
         raise MethodError(f"fill_below: {name} makes no events; take mail-base")
     tasks = tuple(task.name for task in dataset.schema.tasks)
-    rows = np.flatnonzero(~dataset.is_new("validation"))
+    asks = ~dataset.is_new("validation")
+    if recommender.model.fm is not None:
+        asks &= is_apart(torch.from_numpy(np.array(dataset.splits["validation"].user))).numpy()
+    rows = np.flatnonzero(asks)
     below = 1
     for count in sorted({*counts} - {0}):
         if len(rows) == 0 or count >= every:

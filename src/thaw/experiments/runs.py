@@ -39,7 +39,7 @@ def trained(
     *,
     alone: str | None = None,
 ) -> Iterator[Recommender]:
-    """Yield the model of each run, as `train_run` gives it; `alone` names the ranker's runs."""
+    """Yield the model of each run, as `train_run` gives it; `alone` names runs to fit to."""
     for each in options:
         yield train_run(
             dataset,
@@ -63,9 +63,9 @@ def train_run(
 ) -> Recommender:
     """Train one run, or open what has run in its folder.
 
-    What is fitted afterwards takes the ranker of the run in `alone`, where there is one.
+    What is fitted afterwards takes the run in `alone` that it is fitted to, where there is one.
     """
-    if what.after is not None and alone is not None:
+    if what != what.trained and alone is not None:
         adopt(alone, folder)
     return train(
         dataset,

@@ -33,7 +33,7 @@ class Study:
         self.dataset, self.out, self.options, self.show = dataset, out, options, show
 
     def line(self, what: Method, base: str | None, alone: str | None = None) -> Trained:
-        """A method's runs; `alone` names the line of its ranker alone, trained in the same way."""
+        """A method's runs; `alone` names the line whose runs are what it is fitted to."""
         return self._trained(what.name, what, base, "method", alone)
 
     def ceiling(self, base: Method) -> Trained:
@@ -114,7 +114,7 @@ class Study:
 
 def _own_curve(facts: RunFacts, what: Method) -> RunFacts:
     """What is fitted after training has no epochs of its own, but its base's."""
-    return dataclasses.replace(facts, test_auc=()) if what.after is not None else facts
+    return dataclasses.replace(facts, test_auc=()) if what != what.trained else facts
 
 
 def _foretold(kept: Path, recommender: Recommender) -> Foretold | None:

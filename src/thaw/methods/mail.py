@@ -19,7 +19,7 @@ CHOICES = {
     "reconstruction": ("sum", "mean"),
     "alignment": ("mmd", "mse"),
     "length": ("full", "predicted"),
-    "padding": ("reconstruct", "mask"),
+    "padding": ("mask", "reconstruct"),
     "attribute_side": ("attributes", "all"),
     "trained_by": ("none", "single", "dual", "full"),
 }
@@ -39,7 +39,8 @@ class MAIL:
         bandwidth: sigma of Eq. 6.
         length: 'full' generates n_v events; 'predicted' lets a head say how many count (the
             authors' code).
-        padding: 'reconstruct' the zeros behind short behavior (Eqs. 3-4 as they read), or 'mask'.
+        padding: 'mask' the places behind short behavior, which are then none of the tower's loss,
+            or 'reconstruct' their zeros (Eqs. 3-4 as they read).
         fill_in_training: whether the ranker sees virtual behavior in training too (Algorithm 1);
             the authors' code fills at inference only.
         attribute_side: what virtual behavior is made from: the user's 'attributes', or 'all' but
@@ -68,7 +69,7 @@ class MAIL:
     alignment: Literal["mmd", "mse"] = "mmd"
     bandwidth: float = 1.0
     length: Literal["full", "predicted"] = "full"
-    padding: Literal["reconstruct", "mask"] = "reconstruct"
+    padding: Literal["mask", "reconstruct"] = "mask"
     fill_in_training: bool = True
     attribute_side: Literal["attributes", "all"] = "attributes"
     trained_by: Literal["none", "single", "dual", "full"] = "full"
@@ -107,6 +108,7 @@ class MAIL:
             encoder=(1024, 512, 512),
             decoder=(512, 1024),
             dropout=0.5,
+            padding="reconstruct",
             virtual_events=None,
             learns_every=1,
             users_per_step=None,

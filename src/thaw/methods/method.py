@@ -12,6 +12,7 @@ from thaw.rankers import RANKERS, RankerFactory
 
 DROPOUT = "+dropout"
 DROPOUT_SHARE = 0.3
+MACHINE = "+fm"
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,8 @@ class Method:
             MAIL is calibrated it is times the strength of the epoch before, 0 in the first.
         after: what gives new users behavior without being trained: it is fitted to old users once
             the ranker is. One of yours: anything with its `tower`, see docs/rankers.md.
+        fm: whether what a factorization machine of attributes and items says, which is fitted once
+            the ranker is trained, is added to new users' log-odds.
     """
 
     name: str
@@ -33,6 +36,7 @@ class Method:
     mail: MAIL | None = None
     behavior_dropout: float = 0.0
     after: After | None = None
+    fm: bool = False
 
     def __post_init__(self) -> None:
         if isinstance(self.ranker, str) and self.ranker not in RANKERS:
@@ -50,6 +54,8 @@ class Method:
         if self.after is not None and not callable(getattr(self.after, "tower", None)):
             kind = type(self.after).__name__
             raise MethodError(f"after: a {kind} has no `tower` that builds something for a shape")
+        if not isinstance(self.fm, bool):
+            raise MethodError(f"fm (={self.fm!r}) must be True or False")
         if self.mail is not None and self.after is not None:
             raise MethodError(f"{self.name}: mail and after each see to new users; take one")
 
@@ -57,6 +63,11 @@ class Method:
     def for_new_users(self) -> MAIL | After | None:
         """What sees to new users; None where the ranker takes them as they are."""
         return self.mail or self.after
+
+    @property
+    def trained(self) -> "Method":
+        """What is trained before something is fitted to it: itself where nothing is."""
+        return replace(self, after=None, fm=False)
 
     @property
     def ranker_name(self) -> str:
@@ -97,17 +108,26 @@ METHODS = {
 }
 
 
+def plain_name(name: str) -> str:
+    """Return a name without what may stand behind it: '+dropout', '+fm', or both."""
+    return name.removesuffix(MACHINE).removesuffix(DROPOUT)
+
+
 def method(name: str) -> Method:
     """Return the method of a name; '+dropout' behind it adds behavior dropout.
+
+    '+fm' behind that adds a factorization machine.
 
     Raises:
         MethodError: for a name that is not known.
     """
-    base = name.removesuffix(DROPOUT)
+    base = plain_name(name)
     if base not in METHODS:
         near = get_close_matches(base, METHODS, n=1)
-        known = f"there are {', '.join(METHODS)}, each also with '{DROPOUT}'"
+        known = f"there are {', '.join(METHODS)}, each also with '{DROPOUT}', '{MACHINE}' or both"
         raise MethodError(f"no method {name!r}; {f'did you mean {near[0]}?' if near else known}")
     if base == name:
         return METHODS[base]
-    return replace(METHODS[base], name=name, behavior_dropout=DROPOUT_SHARE)
+    hides = name.removesuffix(MACHINE) != base
+    share = DROPOUT_SHARE if hides else 0.0
+    return replace(METHODS[base], name=name, behavior_dropout=share, fm=name.endswith(MACHINE))

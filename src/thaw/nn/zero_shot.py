@@ -60,11 +60,13 @@ class ZeroShotTower(nn.Module):
     Behavior has its newest event first: so a place means the same for whoever has few events as for
     whoever has many, and the zeros behind short behavior lie where events would be oldest.
 
-    Two buffers say how far virtual behavior is believed: its events are `strength` times what Eq. 8
-    makes of them, plus `shift` [k, d]. They are 1 and 0 until `calibrate` is called.
+    Three buffers say how far virtual behavior is believed: its events are `strength` times `filled`
+    [k, 1] times what Eq. 8 makes of them, plus `shift` [k, d]. They are 1, 1 and 0 until
+    `calibrate` is called.
     """
 
     strength: Tensor
+    filled: Tensor
     shift: Tensor
 
     def __init__(
@@ -93,7 +95,9 @@ class ZeroShotTower(nn.Module):
         self.reconstruction, self.alignment = reconstruction, alignment
         self.bandwidth, self.padding, self.trained_by = bandwidth, padding, trained_by
         self.register_buffer("strength", torch.ones(()))
-        self.register_buffer("shift", torch.zeros(behavior_decoder.dense3.out_features // dim, dim))
+        events = behavior_decoder.dense3.out_features // dim
+        self.register_buffer("filled", torch.ones(events, 1))
+        self.register_buffer("shift", torch.zeros(events, dim))
 
     def forward(self, attributes: Tensor, behavior: Tensor, mask: Tensor) -> ZeroShotLosses:
         """Return the losses of old users (Eqs. 3-7); 0 for those that the tower is not trained by.
@@ -125,7 +129,7 @@ class ZeroShotTower(nn.Module):
         n_v.
         """
         p = self.encode(attributes)
-        virtual = self._virtual(p, attributes.shape[2]) * self.strength + self.shift
+        virtual = self._virtual(p, attributes.shape[2]) * self.filled * self.strength + self.shift
         if self.length_head is None:
             lengths = torch.full((len(p), 1), self.num_events, device=p.device)
         else:
@@ -135,27 +139,43 @@ class ZeroShotTower(nn.Module):
         before = each * torch.arange(virtual.shape[1], device=p.device)
         return virtual.flip(1), (lengths - before).clamp(0, each).flip(1)
 
-    def calibrate(self, virtual: Tensor, real: Tensor, mean: Tensor) -> None:
+    def forget_calibration(self) -> None:
+        """Believe virtual behavior as it is made."""
+        self.strength.fill_(1)
+        self.filled.fill_(1)
+        self.shift.zero_()
+
+    def calibrate(self, virtual: Tensor, real: Tensor, mean: Tensor, filled: Tensor) -> None:
         """Believe virtual behavior as far as it foretells the sum of the real, by least squares.
+
+        Where padding is masked, what is made for a place is an event if there is one: it counts as
+        often as old users have one there.
 
         Where it foretells nothing the strength is 0, and everyone gets the mean real behavior,
         place by place: its sum is the mean sum where all n_v events are generated.
 
         Args:
-            virtual: [U, n_v, d], virtual events of users that the tower did not learn from, the
-                newest first.
+            virtual: [U, n_v, d], virtual events, as they are made, of users that the tower did not
+                learn from, the newest first.
             real: [U, d], the summed real events of the same users.
             mean: [n_v, d], the mean event of all old users at each place, the newest first, zeros
                 counted.
+            filled: [n_v], the share of all old users who have an event at each place.
         """
+        if self.padding == "mask":
+            self.filled.copy_(self._by_event(filled.unsqueeze(1)))
+        each = self.filled.repeat_interleave(self._each(self.filled.unsqueeze(0)), dim=0)
+        virtual = virtual * each[: self.num_events]
         sums = virtual.sum(1)
         away = sums - sums.mean(0)
         strength = (away * (real - real.mean(0))).sum() / away.square().sum().clamp(min=TINY)
         self.strength.copy_(strength.clamp(0, 1))
-        rest = mean - self.strength * virtual.mean(0)
-        each = self._each(self.shift.unsqueeze(0))
-        blocks = torch.split(rest, each)
-        self.shift.copy_(torch.stack([block.mean(0) for block in blocks]))
+        self.shift.copy_(self._by_event(mean - self.strength * virtual.mean(0)))
+
+    def _by_event(self, places: Tensor) -> Tensor:
+        """[k, n], the means over the places that each virtual event stands for, of [n_v, n]."""
+        blocks = torch.split(places, self._each(self.shift.unsqueeze(0)))
+        return torch.stack([block.mean(0) for block in blocks])
 
     def _virtual(self, hidden: Tensor, dim: int) -> Tensor:
         """[U, k, d], the different virtual events."""

@@ -4,8 +4,8 @@ import math
 
 from thaw.experiments.comparison import Comparison, Line
 from thaw.experiments.references import ATTRIBUTES_ONLY, NO_ATTRIBUTES
-from thaw.methods import METHODS, Lookalikes
-from thaw.methods.method import DROPOUT
+from thaw.methods import METHODS, Lookalikes, method
+from thaw.methods.method import DROPOUT, MACHINE, plain_name
 from thaw.report.formats import fixed
 from thaw.report.notes import SIMULATED, is_significant
 from thaw.report.rows import METRICS, bases, challengers, directions, perhaps_better, winner
@@ -62,7 +62,7 @@ def _next(comparison: Comparison, base: Line, task: str) -> str:
     untried = _untried(comparison, base)
     says_little = _says_little(comparison, base, task)
     if says_little:  # what learns from attributes has little to learn there
-        untried = [name for name in untried if METHODS[name.removesuffix(DROPOUT)].after]
+        untried = [name for name in untried if not method(name).mail and DROPOUT not in name]
     if untried:
         return f"Not tried yet beside {BASE}: {', '.join(untried)}."
     if says_little:
@@ -136,10 +136,11 @@ def _take(line: Line, task: str, *, is_sure: bool) -> str:
     if not is_sure:
         return f"Run {ENOUGH_SEEDS} seeds or more. If it wins again, try {then}"
     first = f"Try {then}"
-    if not line.foretold or line.name.removesuffix(DROPOUT) not in METHODS:
+    can_fill = line.foretold or line.name.endswith(MACHINE)
+    if not can_fill or plain_name(line.name) not in METHODS:
         return first
     asked = "thaw evaluate RUN --fill-below auto"
-    return f"{first} Before, ask below how many events users should keep virtual ones: {asked}."
+    return f"{first} Before, ask below how many events users should be treated as new: {asked}."
 
 
 def _not_shown_above(comparison: Comparison, dropout: Line, task: str) -> str:
@@ -164,7 +165,8 @@ def _untried(comparison: Comparison, base: Line) -> list[str]:
     own = {name: m for name, m in METHODS.items() if m.ranker == METHODS[base.name].ranker}
     mail = [name for name, each in own.items() if each.mail][:1]
     alike = [name for name, each in own.items() if isinstance(each.after, Lookalikes)]
-    usual = [f"{base.name}{DROPOUT}", *alike, *mail, *(f"{name}{DROPOUT}" for name in mail)]
+    both = [f"{name}{suffix}" for name in mail for suffix in (DROPOUT, f"{DROPOUT}{MACHINE}")]
+    usual = [f"{base.name}{DROPOUT}", f"{base.name}{MACHINE}", *alike, *mail, *both]
     there = {line.name for line in comparison.lines}
     return [name for name in usual if name not in there]
 

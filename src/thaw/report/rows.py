@@ -114,8 +114,8 @@ def winner(comparison: Comparison, base: Line, task: str) -> Line | None:
     """The method to take beside a base: shown to be better for new users in AUC or in GAUC.
 
     Of several, one that costs new users nothing, then old ones nothing, then of the highest AUC;
-    none that adds nothing that shows to the ranker's behavior dropout alone, which needs nothing in
-    serving.
+    none that adds nothing that shows to the ranker with behavior dropout or a factorization
+    machine, which make no behavior.
     """
     rivals = [line for line in challengers(comparison) if line.base == base.name]
     found = [line for line in rivals if line.name in _better(rivals, task)]

@@ -1,0 +1,209 @@
+"""A factorization machine is fitted beside a trained ranker, for new users alone."""
+
+import copy
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+import thaw
+from builders import PLAIN, TRAINING, Watching, copies, differing, mail, model_of, small_dnn
+from thaw import checkpoint
+from thaw.data import Impressions
+from thaw.datasets import World, simulate
+from thaw.datasets.simulated import schema as world_schema
+from thaw.errors import MethodError, TrainingError
+from thaw.experiments.compare import compare
+from thaw.experiments.measures import measure
+from thaw.factorization import fit_machine
+from thaw.methods import Lookalikes, Method
+from thaw.model import is_apart
+from thaw.predicting import predict
+from thaw.progress import Quiet
+from thaw.schema import StrictRule
+
+BESIDE = Method("beside", small_dnn, fm=True)
+OPTIONS = replace(TRAINING, learning_rate=0.01, max_epochs=6)
+
+
+@pytest.fixture(scope="module")
+def told(tmp_path_factory):
+    """A world in which attributes say everything of users; a third of them is new, for clicks."""
+    return world(tmp_path_factory, determined=1.0)
+
+
+@pytest.fixture(scope="module")
+def untold(tmp_path_factory):
+    """A world in which they say nothing, and clicks may be followed by conversions."""
+    return world(tmp_path_factory, determined=0.0, conversions=True)
+
+
+def world(tmp_path_factory, determined, conversions=False):
+    made = World(
+        users=400,
+        items=60,
+        impressions_per_user=40,
+        click_rate=0.4,
+        conversion_rate=0.4,
+        interest_strength=2.0,
+        interest_determined=determined,
+        rate_determined=determined,
+    )
+    folder = tmp_path_factory.mktemp("world")
+    simulate(made, folder / "tables")
+    declared = world_schema(made, conversions=conversions)
+    strict = declared.model_copy(update={"new_users": StrictRule(rule="strict", share=0.4)})
+    return thaw.prepare(strict, data=folder / "tables", out=folder / "dataset")
+
+
+def trained(dataset, what, out, options=OPTIONS, **more):
+    return thaw.train(dataset, what, options, out=out, **more)
+
+
+@pytest.fixture(scope="module")
+def alone(told, tmp_path_factory):
+    """The ranker alone."""
+    return trained(told, PLAIN, tmp_path_factory.mktemp("runs") / "alone")
+
+
+@pytest.fixture(scope="module")
+def beside(told, tmp_path_factory):
+    """The same with a factorization machine beside it."""
+    return trained(told, BESIDE, tmp_path_factory.mktemp("runs") / "beside")
+
+
+def test_new_users_are_ranked_better_and_old_ones_as_before(told, alone, beside):
+    found, before = (each.predict(told, "test") for each in (beside, alone))
+    is_old = ~found.is_new
+    assert np.array_equal(found.probabilities[is_old], before.probabilities[is_old])
+    with_it, without = (measure(each, "new", 0) for each in (found, before))
+    assert with_it.auc > without.auc + 0.02
+    assert with_it.gauc > without.gauc + 0.01
+    assert with_it.log_loss < without.log_loss
+    assert with_it.calibration == pytest.approx(without.calibration, rel=0.06)
+
+
+def test_where_attributes_say_nothing_no_answer_changes(untold, tmp_path):
+    before = trained(untold, PLAIN, tmp_path / "alone").predict(untold, "test")
+    found = trained(untold, BESIDE, tmp_path / "beside")
+    assert not found.model.fm.strength.any()
+    assert np.array_equal(found.predict(untold, "test").probabilities, before.probabilities)
+
+
+def test_its_strengths_are_told_for_each_task(untold, tmp_path):
+    lines = []
+
+    class Hearing(Quiet):
+        def tell(self, line):
+            lines.append(line)
+
+    once = replace(OPTIONS, max_epochs=1)
+    trained(untold, BESIDE, tmp_path / "run", once, progress=Hearing())
+    assert [line.split(", ")[1][:11] for line in lines] == ["click: stre", "conversion:"]
+    kept = checkpoint.read_facts(tmp_path / "run", "model")["fm"]
+    assert kept == [{"level": 0, "order": 0}] * 2
+
+
+def test_it_loads_and_resumes_as_it_was(told, beside, tmp_path):
+    out, before = tmp_path / "run", beside.predict(told, "test").probabilities
+    trained(told, BESIDE, out)
+    again = trained(told, BESIDE, out, resume=True)
+    for each in (again, thaw.Recommender.load(out, ranker=small_dnn)):
+        assert np.array_equal(each.predict(told, "test").probabilities, before)
+
+
+def test_after_a_stop_before_it_is_fitted_the_run_goes_on(told, beside, tmp_path):
+    out, last = tmp_path / "run", OPTIONS.max_epochs - 1
+
+    def stop():
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        trained(told, BESIDE, out, progress=Watching(stop, at_epoch=last))
+    with pytest.raises(TrainingError, match="its ranker is still in training"):
+        thaw.Recommender.load(out, ranker=small_dnn)
+    resumed = trained(told, BESIDE, out, resume=True)
+    assert differing(copies(beside.model), copies(resumed.model)) == []
+
+
+def test_it_never_learns_from_those_who_say_how_far_it_is_believed(told):
+    """Their labels turned around, its embeddings are the same, and its strengths others."""
+    train = told.splits["train"]
+    apart = is_apart(torch.from_numpy(train.user.copy())).numpy()
+    labels = np.where(apart[:, None], 1 - train.labels, train.labels)
+    columns = vars(train) | {"labels": labels.astype(np.int8)}
+    turned = replace(told, splits=told.splits | {"train": Impressions(**columns)})
+    once = replace(OPTIONS, max_epochs=1, learning_rate=0.1)
+    found = []
+    for dataset in (told, turned):
+        model = model_of(dataset, BESIDE)
+        fit_machine(model, dataset, once, Quiet())
+        found.append(model.fm)
+    one, other = found
+    assert torch.equal(one.embeddings.table, other.embeddings.table)
+    assert one.strength.any()
+    assert not other.strength.any()
+
+
+@pytest.mark.parametrize(
+    "what",
+    [mail(behavior_dropout=0.3), Method("alike", small_dnn, after=Lookalikes(count=3))],
+    ids=["mail", "lookalikes"],
+)
+def test_it_stands_beside_what_makes_behavior(told, tmp_path, what):
+    few = replace(OPTIONS, max_epochs=2)
+    without = trained(told, what, tmp_path / "without", few)
+    both = trained(told, replace(what, fm=True), tmp_path / "both", few)
+    before, after = (each.predict(told, "test") for each in (without, both))
+    assert np.array_equal(before.probabilities[~before.is_new], after.probabilities[~after.is_new])
+    assert (before.probabilities != after.probabilities)[before.is_new].mean() > 0.99
+    assert measure(after, "new", 0).auc > measure(before, "new", 0).auc
+
+
+def test_a_comparison_trains_once_what_it_is_fitted_to(told, tmp_path):
+    what = mail()
+    methods = [PLAIN, what, replace(what, name="mail+fm", fm=True), BESIDE]
+    once = replace(OPTIONS, max_epochs=1)
+    found = compare(told, methods, out=tmp_path, seeds=1, training=once, references=())
+    kept = {
+        name: checkpoint.read_facts(tmp_path / name / "seed-0", "checkpoint")["seconds"]
+        for name in ("plain", "mail", "mail+fm", "beside")
+    }
+    assert kept["mail"] == kept["mail+fm"]
+    assert kept["plain"] == kept["beside"]
+    pairs = {(line.name, line.base) for line in found.against}
+    assert pairs == {("mail+fm", "mail"), ("mail+fm", "beside")}
+
+
+@pytest.mark.parametrize(
+    ("below", "events", "has_it"), [(1, 2, False), (3, 2, True), (3, 3, False)]
+)
+def test_users_of_few_events_may_have_it_too(told, alone, beside, below, events, has_it):
+    model = copy.deepcopy(beside.model)
+    model.fill_below = below
+    before, found = (
+        predict(each, told, "test", shown_events=events) for each in (alone.model, model)
+    )
+    is_old = told.splits["test"].pointer >= events
+    changed = (found.probabilities != before.probabilities)[is_old & ~told.is_new("test")]
+    assert (changed.mean() > 0.99) if has_it else not changed.any()
+
+
+def test_new_users_that_arrive_with_a_request_have_it_too(told, alone, beside):
+    fields = [field.name for field in told.schema.users.fields if field.name != "user_id"]
+    users = [{"user_id": "nobody", **dict.fromkeys(fields, f"{fields[0]}_1")}]
+    items = told.items.keys[:5].to_pylist()
+    before, after = (each.score(users, items)["click"].to_numpy() for each in (alone, beside))
+    assert (before != after).all()
+
+
+def test_without_an_attribute_beside_the_id_it_is_refused(told, tmp_path):
+    bare = told.schema.model_copy(
+        update={"users": told.schema.users.model_copy(update={"attributes": ()})}
+    )
+    tables = told.path.parent / "tables"
+    dataset = thaw.prepare(bare, data=tables, out=tmp_path / "bare")
+    with pytest.raises(MethodError, match="beside multiplies user attributes with items"):
+        trained(dataset, BESIDE, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
