@@ -30,8 +30,14 @@ METHODS = {
     "DIN": Method("DIN", "din"),
     "MAIL-DIN": Method("MAIL-DIN", "din", MAIL()),
     "Lookalike-Base": Method("Lookalike-Base", after=Lookalikes()),
+    "BaseDNN+fm": Method("BaseDNN+fm", fm=True),
 }
-BASES = {"MAIL-Base": "BaseDNN", "MAIL-DIN": "DIN", "Lookalike-Base": "BaseDNN"}
+BASES = {
+    "MAIL-Base": "BaseDNN",
+    "MAIL-DIN": "DIN",
+    "Lookalike-Base": "BaseDNN",
+    "BaseDNN+fm": "BaseDNN",
+}
 CALLS = 5
 
 
@@ -78,6 +84,8 @@ def measure(method: Method, users: int, candidates: int) -> dict[str, float]:
     model = build(method, layout, dim=32, max_events=100, tasks=1, seed=0).eval()
     if method.after is not None:
         fit_tower(model, dataset, method.after, seed=0)
+    if model.fm is not None:
+        model.fm.strength.fill_(1)  # at 0 nothing would be computed
     parts = dataset.schema, dataset.vocabularies, dataset.moments
     offsets = np.concatenate([[0], pointers.cumsum()])
     starts = np.repeat(dataset.events.offsets[:-1] - offsets[:-1], pointers)

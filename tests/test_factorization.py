@@ -21,6 +21,7 @@ from thaw.methods import Lookalikes, Method
 from thaw.model import is_apart
 from thaw.predicting import predict
 from thaw.progress import Quiet
+from thaw.run import facts_of
 from thaw.schema import StrictRule
 
 BESIDE = Method("beside", small_dnn, fm=True)
@@ -172,6 +173,8 @@ def test_a_comparison_trains_once_what_it_is_fitted_to(told, tmp_path):
     }
     assert kept["mail"] == kept["mail+fm"]
     assert kept["plain"] == kept["beside"]
+    taken = [facts_of(tmp_path / name / "seed-0").seconds for name in ("mail", "mail+fm")]
+    assert taken[0] < taken[1]
     pairs = {(line.name, line.base) for line in found.against}
     assert pairs == {("mail+fm", "mail"), ("mail+fm", "beside")}
 

@@ -1,5 +1,6 @@
 """Once the ranker is trained: what new users lack is fitted to the old ones."""
 
+import time
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -41,10 +42,12 @@ def fit_after(
         return
     model = build_for(what, dataset, options)
     model.load_state_dict(tensors, strict=False)  # what is to be fitted is not in it yet
+    started = time.monotonic()
     if what.after is not None:
         fit_tower(model, dataset, what.after, options.seed)
     if what.fm:
         facts |= {"fm": fit_machine(model, dataset, options, progress)}
+    facts |= {"fitting_seconds": time.monotonic() - started}
     checkpoint.write(folder, "model", model.state_dict(), facts)
 
 

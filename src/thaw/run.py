@@ -163,7 +163,7 @@ class RunFacts:
         seed: its seed.
         epochs: epochs trained.
         best_epoch: the epoch whose model is kept, counted from 0.
-        seconds: in training steps.
+        seconds: in training steps, and in fitting what is fitted after them.
         rows_per_second: of training.
         losses: [steps, 4] in the order of LOSSES.
         validation_auc: after each epoch.
@@ -204,11 +204,12 @@ def facts_of(folder: Path) -> RunFacts:
         raise TrainingError(f"{folder}: no checkpoint here")
     tensors, facts = found
     state, written = _state_of(folder, facts), read_facts(folder)
+    fitting = (checkpoint.read_facts(folder, "model") or {}).get("fitting_seconds", 0.0)
     return RunFacts(
         seed=written["training"]["seed"],
         epochs=len(state.epochs),
         best_epoch=state.best_epoch,
-        seconds=state.seconds,
+        seconds=state.seconds + fitting,
         rows_per_second=state.rows / max(state.seconds, 1e-9),
         losses=tensors["losses"].numpy(),
         validation_auc=tuple(epoch["validation_auc"] for epoch in state.epochs),
