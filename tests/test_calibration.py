@@ -9,11 +9,8 @@ import torch
 
 import thaw
 from builders import PLAIN, SHAPE, TRAINING, batch_of, loader_of, mail, model_of
-from thaw.calibration import calibrate
+from thaw.calibration import calibrate, filled_places
 from thaw.methods import MAIL
-
-ALWAYS = torch.ones(SHAPE.max_events)
-"""Every old user has an event at every place."""
 
 
 @pytest.fixture
@@ -34,17 +31,36 @@ def test_the_strength_is_the_slope_of_real_on_virtual_sums_between_0_and_1(tower
     users = torch.randn(7, SHAPE.attributes, SHAPE.dim)
     mean = torch.randn(SHAPE.max_events, SHAPE.dim)
     sums = (events := places(tower, users)).sum(1)
-    tower.calibrate(events, 3.0 + truth * (sums - sums.mean(0)), mean, ALWAYS)
+    tower.calibrate(events, 3.0 + truth * (sums - sums.mean(0)), mean)
     assert tower.strength.item() == pytest.approx(strength, abs=1e-5)
     expected = mean.sum(0) + strength * (sums - sums.mean(0))
     torch.testing.assert_close(places(tower, users).sum(1), expected, rtol=1e-4, atol=1e-4)
+
+
+def test_a_slope_that_few_users_give_by_chance_is_not_believed(tower):
+    """Behavior that has nothing to do with what is made: in 5 % of cases or less it is believed."""
+    strengths = []
+    for seed in range(60):
+        draw = torch.Generator().manual_seed(seed)
+        made = places(tower, torch.randn(20, SHAPE.attributes, SHAPE.dim, generator=draw))
+        real = torch.randn(20, SHAPE.dim, generator=draw)
+        tower.forget_calibration()
+        tower.calibrate(made, real, made.mean(0))
+        strengths.append(tower.strength.item())
+    assert sum(strength > 0 for strength in strengths) <= 6
+    tower.forget_calibration()
+    made = places(tower, torch.randn(200, SHAPE.attributes, SHAPE.dim))
+    sums = made.sum(1)
+    noise = sums.std(0) * torch.randn(200, SHAPE.dim)
+    tower.calibrate(made, sums + noise, made.mean(0))
+    assert tower.strength.item() == pytest.approx(1, abs=0.2)
 
 
 def test_virtual_behavior_that_is_the_same_for_all_becomes_the_mean_of_its_places(tower):
     """Two events stand for five places: the newer one for three of them."""
     same = torch.ones(4, SHAPE.max_events, SHAPE.dim)
     mean = torch.randn(SHAPE.max_events, SHAPE.dim)
-    tower.calibrate(same, torch.randn(4, SHAPE.dim), mean, ALWAYS)
+    tower.calibrate(same, torch.randn(4, SHAPE.dim), mean)
     assert tower.strength.item() == 0
     newer, older = mean[:3].mean(0), mean[3:].mean(0)
     found = places(tower, torch.randn(1, SHAPE.attributes, SHAPE.dim))[0]
@@ -52,22 +68,30 @@ def test_virtual_behavior_that_is_the_same_for_all_becomes_the_mean_of_its_place
 
 
 def test_what_is_made_for_a_masked_place_counts_as_often_as_old_users_have_an_event_there():
-    """And the strength is the slope on what is left of it; padding that is learned counts whole."""
+    """Padding that is learned counts as it is made, and so does a length that is predicted."""
     users, filled = torch.randn(7, SHAPE.attributes, SHAPE.dim), torch.tensor([1, 0.8, 0.6, 0.4, 0])
-    mean = torch.randn(SHAPE.max_events, SHAPE.dim)
-    for padding, share in (("mask", [0.8, 0.2]), ("reconstruct", [1, 1])):
-        tower = small_tower(padding=padding)
-        made = places(tower, users)
-        by_place = torch.tensor([share[0]] * 3 + [share[1]] * 2).unsqueeze(1)
-        sums = (made * by_place).sum(1)
-        tower.calibrate(made, 0.5 * sums, mean, filled)
-        torch.testing.assert_close(tower.filled.squeeze(1), torch.tensor(share).float())
-        assert tower.strength.item() == pytest.approx(0.5, abs=1e-5)
-        away = places(tower, users) - places(tower, users).mean(0)
-        expected = 0.5 * by_place * (made - made.mean(0))
-        torch.testing.assert_close(away, expected, rtol=1e-4, atol=1e-5)
-        tower.forget_calibration()
-        torch.testing.assert_close(places(tower, users), made)
+    for options, share in (
+        ({}, [0.8, 0.2]),
+        ({"padding": "reconstruct"}, [1, 1]),
+        ({"length": "predicted"}, [1, 1]),
+    ):
+        tower = small_tower(**options)
+        made = tower._virtual(tower.encode(users), SHAPE.dim)
+        tower.fill_places(filled)
+        found, _ = tower.generate(users)
+        expected = made * torch.tensor(share).unsqueeze(1)
+        torch.testing.assert_close(found, expected.flip(1))
+
+
+def test_places_are_filled_as_often_as_old_users_have_so_many_events(dataset):
+    train = dataset.splits["train"]
+    last = [
+        rows[-1]
+        for rows in np.split(np.arange(len(train)), np.flatnonzero(np.diff(train.user)) + 1)
+    ]
+    lengths = [train.pointer[row] for row in last if not dataset.is_new("train")[row]]
+    expected = [np.mean([length > place for length in lengths]) for place in range(8)]
+    assert filled_places(dataset, 8).tolist() == pytest.approx(expected)
 
 
 def places(tower, users):

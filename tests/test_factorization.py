@@ -6,10 +6,22 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from scipy.special import logit
 
 import thaw
-from builders import PLAIN, TRAINING, Watching, copies, differing, mail, model_of, small_dnn
-from thaw import checkpoint
+from builders import (
+    PLAIN,
+    TRAINING,
+    Watching,
+    copies,
+    differing,
+    loader_of,
+    mail,
+    model_of,
+    small_dnn,
+)
+from thaw import checkpoint, factorization
+from thaw.believing import believe
 from thaw.data import Impressions
 from thaw.datasets import World, simulate
 from thaw.datasets.simulated import schema as world_schema
@@ -30,17 +42,17 @@ OPTIONS = replace(TRAINING, learning_rate=0.01, max_epochs=6)
 
 @pytest.fixture(scope="module")
 def told(tmp_path_factory):
-    """A world in which attributes say everything of users; a third of them is new, for clicks."""
+    """A world in which attributes say everything of users."""
     return world(tmp_path_factory, determined=1.0)
 
 
 @pytest.fixture(scope="module")
 def untold(tmp_path_factory):
-    """A world in which they say nothing, and clicks may be followed by conversions."""
-    return world(tmp_path_factory, determined=0.0, conversions=True)
+    """A world in which they say nothing."""
+    return world(tmp_path_factory, determined=0.0)
 
 
-def world(tmp_path_factory, determined, conversions=False):
+def world(tmp_path_factory, determined):
     made = World(
         users=400,
         items=60,
@@ -53,7 +65,7 @@ def world(tmp_path_factory, determined, conversions=False):
     )
     folder = tmp_path_factory.mktemp("world")
     simulate(made, folder / "tables")
-    declared = world_schema(made, conversions=conversions)
+    declared = world_schema(made, conversions=True)
     strict = declared.model_copy(update={"new_users": StrictRule(rule="strict", share=0.4)})
     return thaw.prepare(strict, data=folder / "tables", out=folder / "dataset")
 
@@ -83,6 +95,33 @@ def test_new_users_are_ranked_better_and_old_ones_as_before(told, alone, beside)
     assert with_it.gauc > without.gauc + 0.01
     assert with_it.log_loss < without.log_loss
     assert with_it.calibration == pytest.approx(without.calibration, rel=0.06)
+
+
+def test_its_answers_foretell_as_many_labels_as_the_rankers(told, beside):
+    """Of users from whom it did not learn, shown as new; conversions too, none above its click."""
+    model, loader = copy.deepcopy(beside.model), loader_of(told, batch_size=4096)
+    rows = np.flatnonzero(told.splits["train"].user % 10 == 9)
+    as_new = replace(loader.rows(rows), hidden=np.ones(len(rows), bool))
+    batch = loader.assembler.batch(as_new)
+    assert model.fm.strength[0].all()
+    model.fm.strength[1] = 1.0  # so few conversions tell nothing: as if they did
+    with torch.inference_mode():
+        beliefs = factorization._beliefs(model.fm, loader, rows)
+        factorization._calibrate(model, loader, rows, beliefs)
+        before, after = model.ranked(batch).double(), model(batch).double()
+    torch.testing.assert_close(after.mean(0), before.mean(0), rtol=1e-3, atol=0)
+    assert (after[:, 1] <= after[:, 0]).all()
+    assert ((model.fm.scale > 0) & (model.fm.scale <= 1)).all()
+
+
+def test_log_odds_of_new_users_are_as_sure_as_the_rankers(told, alone, beside):
+    slopes = []
+    for each in (alone, beside):
+        found = each.predict(told, "test")
+        rows = found.is_new
+        p = found.probabilities[rows, 0].astype(float)
+        slopes.append(believe(found.labels[rows, 0], logit(p)[:, None], found.user[rows]).slopes[0])
+    assert slopes[1] > 0.75 * min(1, slopes[0])
 
 
 def test_where_attributes_say_nothing_no_answer_changes(untold, tmp_path):

@@ -112,7 +112,7 @@ def test_users_of_few_events_may_have_virtual_ones_beside_theirs(model, folder, 
     ("what", "count", "told"),
     [
         (mail(), 0, r"fill_below \(=0\) must be 1"),
-        (PLAIN, 2, "plain makes no events; take mail-base"),
+        (PLAIN, 2, "plain makes no events and has no factorization machine"),
     ],
 )
 def test_filling_that_makes_no_sense_is_refused(dataset, tmp_path, what, count, told):

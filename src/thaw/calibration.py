@@ -32,12 +32,23 @@ def calibrate(model: Model, dataset: Dataset) -> float:
         seen = padded_behavior(model, loader, apart, is_new=False)
         real = torch.cat([part.sum(1) for part in seen])
         some = some_rows(old)
-        total, count = torch.zeros_like(virtual[0]), torch.zeros_like(virtual[0, :, 0])
-        for part in padded_behavior(model, loader, some, is_new=False):
-            total += part.sum(0)
-            count += part.any(2).sum(0)
-        tower.calibrate(virtual, real, total / len(some), count / len(some))
+        parts = (part.sum(0) for part in padded_behavior(model, loader, some, is_new=False))
+        tower.calibrate(virtual, real, sum(parts, virtual.new_zeros(())) / len(some))
     return tower.strength.item()
+
+
+def filled_places(dataset: Dataset, max_events: int) -> Tensor:
+    """[n_v], the share of old users who have an event so many events ago, as last rows show them.
+
+    All ones where there is no old user.
+    """
+    train = dataset.splits["train"]
+    old = train.last_rows[~dataset.is_new("train")[train.last_rows]]
+    if len(old) == 0:
+        return torch.ones(max_events)
+    lengths = np.minimum(train.pointer[old], max_events)
+    longer = len(old) - np.bincount(lengths, minlength=max_events + 1).cumsum()
+    return torch.from_numpy(longer[:max_events] / len(old)).float()
 
 
 def some_rows(rows: np.ndarray) -> np.ndarray:

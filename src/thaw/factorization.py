@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import torch
+from scipy.special import expit, logit
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -13,6 +14,7 @@ from thaw.batch import Batch
 from thaw.believing import Belief, believe
 from thaw.calibration import some_rows
 from thaw.data import Dataset
+from thaw.errors import TrainingError
 from thaw.loader import Loader, LoaderOptions
 from thaw.model import Model, is_apart
 from thaw.nn.factorization_machine import EDGE, FactorizationMachine
@@ -20,7 +22,11 @@ from thaw.optim import RowAdam
 from thaw.options import Training
 from thaw.progress import Progress
 
+# Of its own: a run that is resumed for longer keeps the machine that it has.
+MOST_EPOCHS, PATIENCE = 50, 3
 BATCH = 4096
+MOST_ROWS = 100
+"""Of a user who is asked, the last ones."""
 HALVINGS, WIDEST = 60, 30.0
 
 
@@ -29,8 +35,11 @@ def fit_machine(
 ) -> list[dict[str, float]]:
     """Fit a model's factorization machine to training rows; return each task's strengths.
 
-    Every tenth user is kept from them, as from MAIL's tower. These users' rows say after each epoch
+    Every tenth user is kept from it, as from MAIL's tower. These users' rows say after each epoch
     how far its parts are to be believed, and which epoch is best. The ranker stays as it is.
+
+    Raises:
+        TrainingError: when its losses are no numbers.
     """
     machine = model.fm
     assert machine is not None
@@ -45,6 +54,7 @@ def fit_machine(
     apart = is_apart(torch.from_numpy(np.array(loader.impressions.user))).numpy()
     learned, asked = np.flatnonzero(~apart), _rows_of_some(loader, np.flatnonzero(apart))
     if len(learned) == 0 or len(asked) == 0:
+        progress.tell("factorization machine: too few users to say how far it is to be believed")
         return []
     some = some_rows(loader.impressions.last_rows)
     machine.bias.data.copy_(_log_odds(loader.impressions.labels[learned], machine))
@@ -52,23 +62,31 @@ def fit_machine(
         RowAdam(machine.embeddings.table, learning_rate=options.learning_rate),
         torch.optim.Adam([machine.bias], options.learning_rate),
     )
-    best, best_epoch, kept, believed = math.inf, 0, {}, []
-    for epoch in range(options.max_epochs):
+    best, best_epoch = math.inf, -1
+    kept = {name: value.clone() for name, value in machine.state_dict().items()}
+    beliefs: list[Belief] = []
+    for epoch in range(MOST_EPOCHS):
         for batch in _shuffled(loader, learned, epoch):
             _step(machine, batch, *adams)
         with torch.no_grad():
             machine.center(_as_new(loader, some))
-            beliefs = _beliefs(machine, loader, asked)
-        loss = float(np.mean([each.log_loss for each in beliefs]))
+            found = _beliefs(machine, loader, asked)
+        loss = float(np.mean([each.log_loss for each in found]))
         if loss < best:
-            best, best_epoch, believed = loss, epoch, beliefs
-            kept = {name: value.clone() for name, value in machine.state_dict().items()}
-        if epoch - best_epoch >= options.patience:
+            best, best_epoch, beliefs = loss, epoch, found
+            for name, value in machine.state_dict().items():
+                kept[name].copy_(value)
+        if epoch - best_epoch >= PATIENCE:
             break
+    if not beliefs:
+        raise TrainingError(
+            f"the factorization machine's log loss is {loss} after its first epoch; lower the "
+            "learning rate"
+        )
     machine.load_state_dict(kept)
-    machine.strength.copy_(torch.tensor(np.stack([each.strengths[1:] for each in believed])))
-    with torch.inference_mode():
-        machine.shift.copy_(_shift(model, loader, asked))
+    machine.strength.copy_(torch.tensor(np.stack([each.strengths[1:] for each in beliefs])))
+    if machine.strength.any():
+        _calibrate(model, loader, asked, beliefs)
     told = []
     for task, (level, order) in zip(dataset.schema.tasks, machine.strength.tolist(), strict=True):
         progress.tell(
@@ -80,10 +98,13 @@ def fit_machine(
 
 
 def _rows_of_some(loader: Loader, rows: np.ndarray) -> np.ndarray:
-    """The rows of so many users at most, the same in every call."""
+    """The last rows of so many users at most, the same in every call."""
     user = loader.impressions.user
     some = user[some_rows(rows[np.diff(user[rows], prepend=-1) != 0])]
-    return rows[np.isin(user[rows], some)]
+    rows = rows[np.isin(user[rows], some)]
+    ends = np.flatnonzero(np.diff(user[rows], append=-1))
+    from_end = np.repeat(ends, np.diff(ends, prepend=-1)) - np.arange(len(rows))
+    return rows[from_end < MOST_ROWS]
 
 
 def _as_new(loader: Loader, chosen: np.ndarray, random: np.random.Generator | None = None) -> Batch:
@@ -105,11 +126,10 @@ def _in_turn(loader: Loader, rows: np.ndarray) -> Iterator[Batch]:
 
 
 def _log_odds(labels: np.ndarray, machine: FactorizationMachine) -> Tensor:
-    """[tasks], of a label 1 in training."""
-    ones = torch.from_numpy(np.asarray(labels, np.float64))
-    counted = machine.counted(ones).sum(0)
-    share: Tensor = (ones.sum(0) + 0.5) / (counted + 1)
-    return torch.logit(share).float()
+    """[tasks], of a label 1 in rows [N, tasks]."""
+    ones = labels.sum(0, dtype=np.int64)
+    counted = [len(labels) if given is None else ones[given] for given in machine.given]
+    return torch.from_numpy(logit((ones + 0.5) / (np.array(counted) + 1))).float()
 
 
 def _step(
@@ -129,31 +149,65 @@ def _step(
 
 def _beliefs(machine: FactorizationMachine, loader: Loader, asked: np.ndarray) -> list[Belief]:
     """How far the parts foretell the labels of users whom they were not fitted to, by task."""
-    found = [machine.parts(batch) for batch in _in_turn(loader, asked)]
-    parts = torch.stack([torch.cat(each) for each in zip(*found, strict=True)], dim=2).numpy()
-    user = loader.impressions.user[asked]
-    labels = torch.from_numpy(np.asarray(loader.impressions.labels[asked], np.float32))
-    counted = machine.counted(labels).numpy() == 1
+    parts = np.concatenate([_parts(machine, batch) for batch in _in_turn(loader, asked)])
+    labels, user = loader.impressions.labels[asked], loader.impressions.user[asked]
     return [
-        believe(labels.numpy()[rows, task], parts[rows, task], user[rows])
-        for task, rows in enumerate(counted.T)
+        believe(labels[rows, task], parts[rows, task], user[rows])
+        for task, rows in enumerate(_counted(machine, labels))
     ]
 
 
-def _shift(model: Model, loader: Loader, asked: np.ndarray) -> Tensor:
-    """[tasks], what the log-odds have to lose so that as many labels are foretold as without."""
+def _parts(machine: FactorizationMachine, batch: Batch) -> np.ndarray:
+    """[B, tasks, 3], the rest, the level and the order."""
+    return torch.stack([*machine.parts(batch)], dim=2).numpy()
+
+
+def _counted(machine: FactorizationMachine, labels: np.ndarray) -> Iterator[np.ndarray]:
+    """Yield which rows [N] bool each task is measured on."""
+    for given in machine.given:
+        yield np.ones(len(labels), bool) if given is None else labels[:, given] == 1
+
+
+@torch.inference_mode()
+def _calibrate(model: Model, loader: Loader, asked: np.ndarray, beliefs: list[Belief]) -> None:
+    """Let new users' log-odds be as sure as the ranker's are, and foretell as many labels.
+
+    What the ranker makes of attributes itself stands twice in the sum, which spreads too far. How
+    sure log-odds are, their slope, is asked against what the machine foretells of users whom it did
+    not learn from: their labels the ranker knows.
+    """
     machine = model.fm
     assert machine is not None
-    before, added = [], []
+    found, sums, parts = [], [], []
     for batch in _in_turn(loader, asked):
-        before.append(machine.conditional(model.ranked(batch)))
-        added.append(machine.added(batch))
-    probabilities = torch.cat(before).double()
-    logits = torch.logit(probabilities, EDGE) + torch.cat(added)
-    high = torch.full_like(logits[0], WIDEST)
-    low = -high
+        before = model.ranked(batch)
+        logits = torch.logit(machine.conditional(before), EDGE)
+        found.append(np.stack([before.double(), logits.double()]))
+        sums.append((logits + machine.added(batch)).double().numpy())
+        parts.append(_parts(machine, batch))
+    (before, alone), both = np.concatenate(found, axis=1), np.concatenate(sums)
+    said, labels = np.concatenate(parts), loader.impressions.labels[asked]
+    user = loader.impressions.user[asked]
+    after = np.ones_like(before)
+    for task, rows in enumerate(_counted(machine, labels)):
+        foretold = expit(said[rows, task] @ beliefs[task].slopes[:-1] + beliefs[task].slopes[-1])
+        own, other = (
+            believe(foretold, each[rows, task, None], user[rows]).slopes[0]
+            for each in (alone, both)
+        )
+        scale = min(1.0, other / own) if own > 0 and other > 0 else 1.0
+        given = machine.given[task]
+        weight = 1.0 if given is None else after[:, given]
+        shift = _shift(scale * both[:, task], weight, before[:, task].mean())
+        after[:, task] = weight * expit(scale * both[:, task] + shift)
+        machine.scale[task], machine.shift[task] = scale, shift
+
+
+def _shift(logits: np.ndarray, weight: np.ndarray | float, mean: float) -> float:
+    """What to add to log-odds for their probabilities, weighted, to have a mean; by halving."""
+    low, high = -WIDEST, WIDEST
     for _ in range(HALVINGS):
         middle = (low + high) / 2
-        is_much = torch.sigmoid(logits + middle).mean(0) > probabilities.mean(0)
-        low, high = torch.where(is_much, low, middle), torch.where(is_much, middle, high)
+        is_much = (weight * expit(logits + middle)).mean() > mean
+        low, high = (low, middle) if is_much else (middle, high)
     return middle

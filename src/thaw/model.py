@@ -73,7 +73,9 @@ class Model(nn.Module):
         if self.fm is None:
             return found
         events = F.pad(batch.offsets.diff(), (0, batch.num_users - batch.num_old))
-        return self.fm.answers(found, batch, (events < self.fill_below)[batch.user])
+        return self.fm.answers(
+            found, batch, (events < min(self.fill_below, self.max_events))[batch.user]
+        )
 
     def ranked(self, batch: Batch) -> Tensor:
         """Return the probabilities [B, tasks] without what the factorization machine says."""

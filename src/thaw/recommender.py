@@ -147,7 +147,10 @@ class Recommender:
             raise MethodError(f"fill_below (={count}) must be 1 or more")
         if count > 1 and not self.model.can_fill:
             name = self.facts["method"]["name"]
-            raise MethodError(f"fill_below (={count}): {name} makes no events; take mail-base")
+            raise MethodError(
+                f"fill_below (={count}): {name} makes no events and has no factorization "
+                "machine; take mail-base"
+            )
         self.model.fill_below = count
         return self
 
@@ -303,7 +306,7 @@ def _method(facts: Mapping[str, Any], ranker: RankerFactory | None, after: After
         mail=mail,
         behavior_dropout=facts["behavior_dropout"],
         after=after,
-        fm=facts["fm"],
+        fm=facts.get("fm", False),
     )
 
 

@@ -388,7 +388,7 @@ def _differing(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
     apart = ("dataset", "training", "device", "versions")
     # What a later version added to schemas stands at its default.
     schema = Schema.model_validate(before["schema"]).model_dump(mode="json")
-    before = before | {"schema": schema}
+    before = before | {"schema": schema, "method": {"fm": False} | before["method"]}
     others = [key for key in now if key not in apart and before.get(key) != now[key]]
     options, former = now["training"], before["training"]
     return others + [

@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from thaw import checkpoint, run
 from thaw.batch import Batch
-from thaw.calibration import calibrate
+from thaw.calibration import calibrate, filled_places
 from thaw.data import Dataset
 from thaw.errors import MethodError, TrainingError
 from thaw.fitting import fit_after
@@ -175,6 +175,8 @@ class Trainer:
         self.dataset, self.method, self.options, self.folder = dataset, method, options, folder
         self.device = device_of(options.device)
         self.model = build_for(method, dataset, options).to(self.device)
+        if isinstance(self.model.tower, ZeroShotTower):
+            self.model.tower.fill_places(filled_places(dataset, options.max_events).to(self.device))
         ratio = method.mail.learning_rate_ratio if method.mail else 1.0
         self.optimizers = Optimizers.of(
             self.model, options.learning_rate, ratio * options.learning_rate

@@ -6,6 +6,7 @@ from thaw.batch import Batch
 from thaw.data import Dataset
 from thaw.errors import TrainingError
 from thaw.methods import Method
+from thaw.methods.method import DROPOUT, MACHINE, plain_name
 from thaw.model import Model
 from thaw.options import LOSSES
 from thaw.tables.vocabularies import categorical, dense
@@ -51,9 +52,10 @@ def check_learnable(dataset: Dataset, what: Method) -> None:
         )
     is_mail_none = what.mail is not None and what.mail.trained_by == "none"
     if is_mail_none and what.behavior_dropout == 0 and not is_new.any():
+        hiding = f"{plain_name(what.name)}{DROPOUT}{MACHINE if what.fm else ''}"
         raise TrainingError(
             "train: every row has behavior before it, so MAIL-None's map has nothing to learn "
-            f"from; train {what.name}+dropout, which hides some, or prepare with the paper's rule"
+            f"from; train {hiding}, which hides some, or prepare with the paper's rule"
         )
 
 

@@ -87,5 +87,5 @@ def test_a_factorization_machine_is_asked_about_users_whom_it_did_not_learn_from
 
 def test_a_model_without_virtual_events_is_refused(dataset, tmp_path):
     model = thaw.train(dataset, PLAIN, TRAINING, out=tmp_path / "run")
-    with pytest.raises(MethodError, match="plain makes no events; take mail-base"):
+    with pytest.raises(MethodError, match="plain makes no events and has no factorization machine"):
         choose_fill_below(model, dataset)

@@ -66,18 +66,23 @@ def test_of_several_the_highest_at_no_cost_is_named() -> None:
     assert told(base(), good, better, best_but_dear, ceiling()).startswith("Try b ")
 
 
+def beaten(line: Line, by: Line, p: float, difference: float = 0.002) -> Line:
+    """A line against a simpler one, which it has to beat."""
+    tested = rival(line.name, figure(line.cells[0].auc.interval.mean, p, difference))
+    return dataclasses.replace(tested, base=by.name, has_to_win=True)
+
+
 def test_who_adds_nothing_to_dropout_alone_is_left_for_it() -> None:
-    alone = dataclasses.replace(rival("dropout", figure(0.71, 0.001, 0.01)), is_alone=True)
+    alone = rival("dropout", figure(0.71, 0.001, 0.01))
     best = rival("mail-base+dropout", figure(0.712, 0.001, 0.012))
-    adds = {
-        p: dataclasses.replace(rival(best.name, figure(0.712, p, 0.002)), base=alone.name)
-        for p in (0.2, 0.01)
-    }
+    adds = {p: beaten(best, alone, p) for p in (0.2, 0.01)}
     lines = (base(), alone, best, ceiling())
     idle = told(*lines, against=(adds[0.2],))
     assert idle.startswith("Try dropout ")
     assert idle.endswith("mail-base+dropout is 0.0020 above it in AUC, which is not shown.")
     assert told(*lines, against=(adds[0.01],)).startswith("Try mail-base+dropout ")
+    asked = dataclasses.replace(adds[0.2], has_to_win=False)
+    assert told(*lines, against=(asked,)).startswith("Try mail-base+dropout ")
     drop = (figure(0.69, 0.01, -0.01), figure(0.65, 0.6, -0.001))
     costly = rival(best.name, figure(0.712, 0.001, 0.012), old=drop)
     shown = told(base(), alone, costly, ceiling(), against=(adds[0.01],))
@@ -85,6 +90,29 @@ def test_who_adds_nothing_to_dropout_alone_is_left_for_it() -> None:
     cells = rival(alone.name, figure(0.71, 0.001, 0.01), old=drop).cells
     dear = dataclasses.replace(alone, cells=cells)
     assert "Try mail-base+dropout" in told(base(), dear, best, ceiling(), against=(adds[0.2],))
+
+
+def test_who_is_left_for_a_simpler_one_makes_nobody_leave() -> None:
+    """The best is above dropout, and not above the machine, which is not above dropout."""
+    dropout = rival("base-dnn+dropout", figure(0.705, 0.001, 0.005))
+    machine = rival("base-dnn+fm", figure(0.7075, 0.001, 0.0075))
+    best = rival("mail-base+dropout+fm", figure(0.71, 0.001, 0.01))
+    tests = (
+        beaten(machine, dropout, 0.3),
+        beaten(best, dropout, 0.001),
+        beaten(best, machine, 0.3),
+    )
+    for lines in ((dropout, machine, best), (best, machine, dropout)):
+        found = told(base(), *lines, ceiling(), against=tests)
+        assert found.startswith("Try mail-base+dropout+fm ")
+
+
+def test_what_is_added_has_to_be_worth_it() -> None:
+    mail = rival("mail-base", figure(0.7099, 0.001, 0.0099))
+    both = rival("mail-base+fm", figure(0.71, 0.001, 0.01))
+    lines = (base(), mail, both, ceiling())
+    assert told(*lines, against=(beaten(both, mail, 0.8),)).startswith("Try mail-base in ")
+    assert told(*lines, against=(beaten(both, mail, 0.01),)).startswith("Try mail-base+fm in ")
 
 
 def test_one_of_many_tests_is_no_winner() -> None:

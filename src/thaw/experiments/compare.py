@@ -68,7 +68,8 @@ def compare(
     chosen = _with_bases([method(m) if isinstance(m, str) else m for m in named])
     _check_names(chosen, references, dataset)
     _check_against(chosen, against, dataset)
-    pairs = _pairs(chosen, references, against)
+    simpler = _simpler(chosen)
+    pairs = dict.fromkeys([*simpler, *_others(chosen, references, against, simpler)])
     first = training or Training()
     check_jobs(jobs)
     options = seeds_of(first, seeds)
@@ -106,7 +107,12 @@ def compare(
         tasks=tasks,
         lines=lines(trained, tasks),
         training=first,
-        against=tuple(compared(found[this], found[other], tasks) for this, other in pairs),
+        against=tuple(
+            dataclasses.replace(
+                compared(found[this], found[other], tasks), has_to_win=(this, other) in simpler
+            )
+            for this, other in pairs
+        ),
     )
 
 
@@ -163,16 +169,23 @@ def _check_against(chosen: list[Method], against: str | None, dataset: Dataset) 
         raise MethodError(f"against: {against!r} is none of {', '.join([*names, *columns])}")
 
 
-def _pairs(
-    chosen: list[Method], references: Sequence[Reference], against: str | None
-) -> list[tuple[str, str]]:
-    """The names of lines, each with another than its base that it is tested against."""
-    simpler = [
+def _simpler(chosen: list[Method]) -> list[tuple[str, str]]:
+    """The names of methods, each with a simpler one of the same ranker than its base."""
+    return [
         (each.name, other.name)
         for each in chosen
         for other in chosen
         if other.factory == each.factory and _is_simpler(other, each)
     ]
+
+
+def _others(
+    chosen: list[Method],
+    references: Sequence[Reference],
+    against: str | None,
+    simpler: list[tuple[str, str]],
+) -> list[tuple[str, str]]:
+    """The names of lines, each with what it is to be tested against beside its base."""
     own = {each.name: each for each in chosen}
     asked = [
         (name, against)
@@ -181,8 +194,7 @@ def _pairs(
         if not _are_compared(each, own.get(against))
     ]
     both = {ATTRIBUTES_ONLY, NO_ATTRIBUTES} <= {each.name for each in references}
-    trees = [(ATTRIBUTES_ONLY, NO_ATTRIBUTES)] if both else []
-    return list(dict.fromkeys([*simpler, *asked, *trees]))
+    return [*asked, (ATTRIBUTES_ONLY, NO_ATTRIBUTES)] if both else asked
 
 
 def _is_simpler(one: Method, other: Method) -> bool:

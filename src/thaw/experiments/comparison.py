@@ -95,8 +95,8 @@ class Line:
         runs: how each seed's training went; empty for references.
         foretold: how well virtual behavior foretells the real, for each seed; empty where nothing
             makes any, or none was hidden.
-        is_alone: whether it is a ranker without anything that makes behavior, with or without
-            behavior dropout and a factorization machine.
+        has_to_win: of a line among `Comparison.against`, whether it is worth its while only where
+            it is better than its base there, which is simpler.
     """
 
     name: str
@@ -105,7 +105,7 @@ class Line:
     cells: tuple[Cell, ...]
     runs: tuple[RunFacts, ...]
     foretold: tuple[Foretold, ...] = ()
-    is_alone: bool = False
+    has_to_win: bool = False
 
     def cell(self, task: str, name: str) -> Cell:
         """The cell of a task and a segment."""
@@ -124,9 +124,9 @@ class Comparison:
             it.
         lines: the methods, bases first, then ceilings and references.
         training: how all methods were trained.
-        against: lines compared with another one than their base: methods with their ranker's
-            behavior dropout alone and with the line that was asked for; and what attributes allow
-            with the same trees without attributes.
+        against: lines compared with another one than their base: methods with simpler ones of their
+            ranker and with the line that was asked for; and what attributes allow with the same
+            trees without attributes.
     """
 
     dataset: str

@@ -38,7 +38,9 @@ def choose_fill_below(
     """
     name, every = recommender.facts["method"]["name"], recommender.model.max_events
     if not recommender.model.can_fill:
-        raise MethodError(f"fill_below: {name} makes no events; take mail-base")
+        raise MethodError(
+            f"fill_below: {name} makes no events and has no factorization machine; take mail-base"
+        )
     tasks = tuple(task.name for task in dataset.schema.tasks)
     asks = ~dataset.is_new("validation")
     if recommender.model.fm is not None:

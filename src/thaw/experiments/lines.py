@@ -27,7 +27,6 @@ class Trained:
     predictions: tuple[Predictions, ...]
     runs: tuple[RunFacts, ...]
     foretold: tuple[Foretold, ...] = ()
-    is_alone: bool = False
 
     def measures(self, task: int, name: str) -> tuple[Measures, ...]:
         """A segment's measures, seed by seed."""
@@ -99,7 +98,7 @@ def _line(
         for number, task in enumerate(tasks)
         for name in SEGMENTS
     )
-    return Line(this.name, base_name, this.kind, cells, this.runs, this.foretold, this.is_alone)
+    return Line(this.name, base_name, this.kind, cells, this.runs, this.foretold)
 
 
 def _figure(

@@ -91,8 +91,7 @@ class Study:
             if hides:
                 found.append(_foretold(run / f"foretold-of-epoch-{epoch}.json", recommender))
         foretold = tuple(each for each in found if each is not None)
-        is_alone = what.for_new_users is None
-        return Trained(name, base, kind, tuple(predictions), tuple(runs), foretold, is_alone)
+        return Trained(name, base, kind, tuple(predictions), tuple(runs), foretold)
 
     def _kept(self, folder: Path, tag: str, ask: Callable[[], np.ndarray]) -> Predictions:
         """The test predictions that lie in a folder; asked for and put there if they do not."""

@@ -38,8 +38,8 @@ class FactorizationMachine(nn.Module):
     user's id is left out, which says nothing of new users.
 
     What it says beyond item and context is added to the ranker's log-odds for new users: `strength`
-    times `Parts.level` and `Parts.order`. A task that is given another has the log-odds where the
-    other label is 1.
+    times `Parts.level` and `Parts.order`. The sum is times `scale`, plus `shift`. A task that is
+    given another has the log-odds where the other label is 1.
 
     Args:
         sizes: rows of each vocabulary.
@@ -51,6 +51,7 @@ class FactorizationMachine(nn.Module):
     mean_user: Tensor
     mean_item: Tensor
     strength: Tensor
+    scale: Tensor
     shift: Tensor
 
     def __init__(
@@ -67,6 +68,7 @@ class FactorizationMachine(nn.Module):
         self.register_buffer("mean_user", torch.zeros(tasks, 1 + dim))
         self.register_buffer("mean_item", torch.zeros(tasks, 1 + dim))
         self.register_buffer("strength", torch.zeros(tasks, 2))
+        self.register_buffer("scale", torch.ones(tasks))
         self.register_buffer("shift", torch.zeros(tasks))
 
     def forward(self, batch: Batch, rows: Tensor) -> Tensor:
@@ -100,7 +102,7 @@ class FactorizationMachine(nn.Module):
         self.mean_item.copy_(item.mean(0))
 
     def added(self, batch: Batch) -> Tensor:
-        """Return what a new user's log-odds have to add [B, tasks], but for the shift."""
+        """Return what is added to a new user's log-odds [B, tasks]."""
         parts = self.parts(batch)
         return self.strength[:, 0] * parts.level + self.strength[:, 1] * parts.order
 
@@ -113,8 +115,8 @@ class FactorizationMachine(nn.Module):
         if len(rows) == 0 or not self.strength.any():
             return probabilities
         before = self.conditional(probabilities.index_select(0, rows))
-        added = (self.added(batch) + self.shift).index_select(0, rows)
-        after = self._joint(torch.sigmoid(torch.logit(before, EDGE) + added))
+        logits = torch.logit(before, EDGE) + self.added(batch).index_select(0, rows)
+        after = self._joint(torch.sigmoid(self.scale * logits + self.shift))
         return probabilities.index_copy(0, rows, after)
 
     def conditional(self, probabilities: Tensor) -> Tensor:

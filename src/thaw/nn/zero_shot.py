@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from thaw.believing import believed
 from thaw.nn.alignment import mmd
 from thaw.nn.attention import AttentionPooling
 from thaw.nn.autoencoder import ResidualDecoder, ResidualEncoder
@@ -62,7 +63,7 @@ class ZeroShotTower(nn.Module):
 
     Three buffers say how far virtual behavior is believed: its events are `strength` times `filled`
     [k, 1] times what Eq. 8 makes of them, plus `shift` [k, d]. They are 1, 1 and 0 until
-    `calibrate` is called.
+    `fill_places` and `calibrate` are called.
     """
 
     strength: Tensor
@@ -142,34 +143,46 @@ class ZeroShotTower(nn.Module):
     def forget_calibration(self) -> None:
         """Believe virtual behavior as it is made."""
         self.strength.fill_(1)
-        self.filled.fill_(1)
         self.shift.zero_()
 
-    def calibrate(self, virtual: Tensor, real: Tensor, mean: Tensor, filled: Tensor) -> None:
+    def fill_places(self, filled: Tensor) -> None:
+        """Let what is made for a masked place count as often as old users have an event there.
+
+        It stands for an event if there is one. Where padding is reconstructed, what is made has the
+        zeros in it, and a predicted length leaves out what is not there: it counts as it is.
+
+        Args:
+            filled: [n_v], the share of all old users who have an event at each place, the newest
+                first.
+        """
+        if self.padding == "mask" and self.length_head is None:
+            self.filled.copy_(self._by_event(filled.unsqueeze(1)))
+
+    def calibrate(self, virtual: Tensor, real: Tensor, mean: Tensor) -> None:
         """Believe virtual behavior as far as it foretells the sum of the real, by least squares.
 
-        Where padding is masked, what is made for a place is an event if there is one: it counts as
-        often as old users have one there.
-
+        A slope that is not significantly above 0 counts as 0, others are shrunk by their noise.
         Where it foretells nothing the strength is 0, and everyone gets the mean real behavior,
         place by place: its sum is the mean sum where all n_v events are generated.
 
         Args:
-            virtual: [U, n_v, d], virtual events, as they are made, of users that the tower did not
-                learn from, the newest first.
+            virtual: [U, n_v, d], virtual events of users that the tower did not learn from, the
+                newest first, as they are with a strength of 1 and no shift.
             real: [U, d], the summed real events of the same users.
             mean: [n_v, d], the mean event of all old users at each place, the newest first, zeros
                 counted.
-            filled: [n_v], the share of all old users who have an event at each place.
         """
-        if self.padding == "mask":
-            self.filled.copy_(self._by_event(filled.unsqueeze(1)))
-        each = self.filled.repeat_interleave(self._each(self.filled.unsqueeze(0)), dim=0)
-        virtual = virtual * each[: self.num_events]
         sums = virtual.sum(1)
-        away = sums - sums.mean(0)
-        strength = (away * (real - real.mean(0))).sum() / away.square().sum().clamp(min=TINY)
-        self.strength.copy_(strength.clamp(0, 1))
+        away, aim = sums - sums.mean(0), real - real.mean(0)
+        weight = away.square().sum(1)
+        spread = weight.sum().clamp(min=TINY)
+        slope = (away * aim).sum() / spread
+        # What each user would move the slope by, were he left out (CR3).
+        moves = (away * (aim - slope * away)).sum(1) / (spread - weight).clamp(min=TINY)
+        users = len(sums)
+        error = (moves.square().sum() * (users - 1) / users).sqrt()
+        found = believed(slope.cpu().numpy(), error.cpu().numpy(), users - 1)
+        self.strength.fill_(float(found))
         self.shift.copy_(self._by_event(mean - self.strength * virtual.mean(0)))
 
     def _by_event(self, places: Tensor) -> Tensor:

@@ -61,7 +61,7 @@ def _next(comparison: Comparison, base: Line, task: str) -> str:
         return f"Nothing to do for new users beside {BASE}: no gap was shown."
     untried = _untried(comparison, base)
     says_little = _says_little(comparison, base, task)
-    if says_little:  # what learns from attributes has little to learn there
+    if says_little:  # what is trained for attributes may cost there, what is fitted does not
         untried = [name for name in untried if not method(name).mail and DROPOUT not in name]
     if untried:
         return f"Not tried yet beside {BASE}: {', '.join(untried)}."
@@ -143,11 +143,9 @@ def _take(line: Line, task: str, *, is_sure: bool) -> str:
     return f"{first} Before, ask below how many events users should be treated as new: {asked}."
 
 
-def _not_shown_above(comparison: Comparison, dropout: Line, task: str) -> str:
-    """Who is above behavior dropout alone by a difference that is not significant."""
-    if not dropout.is_alone:
-        return ""
-    tested = [line for line in comparison.against if line.base == dropout.name]
+def _not_shown_above(comparison: Comparison, best: Line, task: str) -> str:
+    """Who is above a simpler method by a difference that is not significant."""
+    tested = [each for each in comparison.against if each.has_to_win and each.base == best.name]
     figures = [(line.name, line.cell(task, "new").auc) for line in tested]
     above = [
         (this.test.difference, name)

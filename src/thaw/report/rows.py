@@ -114,21 +114,30 @@ def winner(comparison: Comparison, base: Line, task: str) -> Line | None:
     """The method to take beside a base: shown to be better for new users in AUC or in GAUC.
 
     Of several, one that costs new users nothing, then old ones nothing, then of the highest AUC;
-    none that adds nothing that shows to the ranker with behavior dropout or a factorization
-    machine, which make no behavior.
+    none that adds nothing that shows to a simpler one that is left.
     """
     rivals = [line for line in challengers(comparison) if line.base == base.name]
-    found = [line for line in rivals if line.name in _better(rivals, task)]
-    for dropout in [line for line in found if line.is_alone]:
-        tested = [line for line in comparison.against if line.base == dropout.name]
-        idle = {line.name for line in tested if 1 not in directions(line, task, "new")}
-        costs = _costs(dropout, task)
-        found = [each for each in found if each.name not in idle or costs > _costs(each, task)]
+    better = _better(rivals, task)
+    found: dict[str, Line] = {}
+    for line in sorted(rivals, key=lambda line: len(_to_beat(comparison, line))):
+        idle = [
+            found[test.base]
+            for test in _to_beat(comparison, line)
+            if test.base in found and 1 not in directions(test, task, "new")
+        ]
+        costs = _costs(line, task)
+        if line.name in better and not any(costs >= _costs(each, task) for each in idle):
+            found[line.name] = line
     return min(
-        found,
+        found.values(),
         key=lambda line: (*_costs(line, task), -line.cell(task, "new").auc.interval.mean),
         default=None,
     )
+
+
+def _to_beat(comparison: Comparison, line: Line) -> list[Line]:
+    """The line against simpler ones, which it has to beat: the simplest has none."""
+    return [each for each in comparison.against if each.has_to_win and each.name == line.name]
 
 
 def perhaps_better(comparison: Comparison, base: Line, task: str) -> list[Line]:
