@@ -1,3 +1,4 @@
+import json
 import math
 import shutil
 from concurrent.futures import ThreadPoolExecutor
@@ -415,3 +416,15 @@ def test_an_error_in_an_own_rankers_constructor_stays_what_it_is(folder):
 
     with pytest.raises(ValueError, match="heads must divide dim"):
         thaw.Recommender.load(folder, ranker=mine)
+
+
+def test_a_run_of_before_factorization_machines_loads_and_goes_on(dataset, tmp_path):
+    out = tmp_path / "run"
+    before = thaw.train(dataset, PLAIN, TRAINING, out=out).predict(dataset, "test")
+    facts = json.loads((out / "run.json").read_text())
+    del facts["method"]["fm"]
+    (out / "run.json").write_text(json.dumps(facts))
+    again = thaw.train(dataset, PLAIN, TRAINING, out=out, resume=True)
+    for each in (again, thaw.Recommender.load(out, ranker=small_dnn)):
+        found = each.predict(dataset, "test").probabilities
+        assert np.array_equal(found, before.probabilities)
