@@ -56,11 +56,33 @@ def fit_machine(
     if len(learned) == 0 or len(asked) == 0:
         progress.tell("factorization machine: too few users to say how far it is to be believed")
         return []
+    epoch, beliefs = _fit(machine, loader, learned, asked, options.learning_rate)
+    machine.strength.copy_(torch.tensor(np.stack([each.strengths[1:] for each in beliefs])))
+    if machine.strength.any():
+        _calibrate(model, loader, asked, beliefs)
+    told = []
+    for task, (level, order) in zip(dataset.schema.tasks, machine.strength.tolist(), strict=True):
+        progress.tell(
+            f"factorization machine of epoch {epoch + 1}, {task.name}: strength {level:.2f} "
+            f"of users' level, {order:.2f} of their order of items"
+        )
+        told.append({"level": level, "order": order})
+    return told
+
+
+def _fit(
+    machine: FactorizationMachine,
+    loader: Loader,
+    learned: np.ndarray,
+    asked: np.ndarray,
+    learning_rate: float,
+) -> tuple[int, list[Belief]]:
+    """Fit a machine to some rows; keep the epoch that others choose, and return what they say."""
     some = some_rows(loader.impressions.last_rows)
     machine.bias.data.copy_(_log_odds(loader.impressions.labels[learned], machine))
     adams = (
-        RowAdam(machine.embeddings.table, learning_rate=options.learning_rate),
-        torch.optim.Adam([machine.bias], options.learning_rate),
+        RowAdam(machine.embeddings.table, learning_rate=learning_rate),
+        torch.optim.Adam([machine.bias], learning_rate),
     )
     best, best_epoch = math.inf, -1
     kept = {name: value.clone() for name, value in machine.state_dict().items()}
@@ -80,21 +102,11 @@ def fit_machine(
             break
     if not beliefs:
         raise TrainingError(
-            f"the factorization machine's log loss is {loss} after its first epoch; lower the "
+            f"the factorization machine's log loss is {loss} after its first epochs; lower the "
             "learning rate"
         )
     machine.load_state_dict(kept)
-    machine.strength.copy_(torch.tensor(np.stack([each.strengths[1:] for each in beliefs])))
-    if machine.strength.any():
-        _calibrate(model, loader, asked, beliefs)
-    told = []
-    for task, (level, order) in zip(dataset.schema.tasks, machine.strength.tolist(), strict=True):
-        progress.tell(
-            f"factorization machine of epoch {best_epoch + 1}, {task.name}: strength {level:.2f} "
-            f"of users' level, {order:.2f} of their order of items"
-        )
-        told.append({"level": level, "order": order})
-    return told
+    return best_epoch, beliefs
 
 
 def _rows_of_some(loader: Loader, rows: np.ndarray) -> np.ndarray:
