@@ -57,7 +57,7 @@ def demo_command(
     options = Training(max_events=50, learning_rate=4e-3, patience=5)
     result = compare(
         dataset,
-        ["base-dnn", "mail-base", "mail-base+dropout"],
+        ["base-dnn", "base-dnn+fm", "mail-base", "mail-base+dropout", "mail-base+dropout+fm"],
         out=out / "runs",
         seeds=1,
         training=options,
