@@ -75,15 +75,21 @@ def trained(dataset, what, out, options=OPTIONS, **more):
 
 
 @pytest.fixture(scope="module")
-def alone(told, tmp_path_factory):
-    """The ranker alone."""
-    return trained(told, PLAIN, tmp_path_factory.mktemp("runs") / "alone")
+def runs(tmp_path_factory):
+    """A folder for the two runs."""
+    return tmp_path_factory.mktemp("runs")
 
 
 @pytest.fixture(scope="module")
-def beside(told, tmp_path_factory):
+def alone(told, runs):
+    """The ranker alone."""
+    return trained(told, PLAIN, runs / "alone")
+
+
+@pytest.fixture(scope="module")
+def beside(told, runs):
     """The same with a factorization machine beside it."""
-    return trained(told, BESIDE, tmp_path_factory.mktemp("runs") / "beside")
+    return trained(told, BESIDE, runs / "beside")
 
 
 def test_new_users_are_ranked_better_and_old_ones_as_before(told, alone, beside):
@@ -95,6 +101,14 @@ def test_new_users_are_ranked_better_and_old_ones_as_before(told, alone, beside)
     assert with_it.gauc > without.gauc + 0.01
     assert with_it.log_loss < without.log_loss
     assert with_it.calibration == pytest.approx(without.calibration, rel=0.06)
+
+
+def test_a_runs_facts_say_how_far_it_is_believed(alone, beside, runs):
+    assert facts_of(runs / "alone").strengths == {}
+    names = [f"{task} {part}" for task in ("click", "conversion") for part in ("level", "order")]
+    found = facts_of(runs / "beside").strengths
+    assert [*found] == names
+    assert [*found.values()] == pytest.approx(beside.model.fm.strength.flatten().tolist())
 
 
 def test_its_answers_foretell_as_many_labels_as_the_rankers(told, beside):

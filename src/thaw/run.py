@@ -171,6 +171,9 @@ class RunFacts:
             the data lay.
         test_auc: after each epoch the AUC of new and of old users in the test split, the mean over
             tasks; NaN where `tests_epochs` was off.
+        strengths: how far the kept model believes what attributes say, from 0 to 1: 'virtual
+            behavior', and of a factorization machine 'level' and 'order', of several tasks each
+            with its name before them. Empty where nothing of that is fitted.
     """
 
     seed: int
@@ -182,6 +185,7 @@ class RunFacts:
     validation_auc: tuple[float, ...]
     configuration: str = "{}"
     test_auc: tuple[tuple[float, float], ...] = ()
+    strengths: dict[str, float] = field(default_factory=dict)
 
     def more_patience(self, patience: int) -> int | None:
         """Return what patience would give slow learners time, where a given one does not.
@@ -204,12 +208,12 @@ def facts_of(folder: Path) -> RunFacts:
         raise TrainingError(f"{folder}: no checkpoint here")
     tensors, facts = found
     state, written = _state_of(folder, facts), read_facts(folder)
-    fitting = (checkpoint.read_facts(folder, "model") or {}).get("fitting_seconds", 0.0)
+    kept = checkpoint.read_facts(folder, "model") or {}
     return RunFacts(
         seed=written["training"]["seed"],
         epochs=len(state.epochs),
         best_epoch=state.best_epoch,
-        seconds=state.seconds + fitting,
+        seconds=state.seconds + kept.get("fitting_seconds", 0.0),
         rows_per_second=state.rows / max(state.seconds, 1e-9),
         losses=tensors["losses"].numpy(),
         validation_auc=tuple(epoch["validation_auc"] for epoch in state.epochs),
@@ -218,7 +222,17 @@ def facts_of(folder: Path) -> RunFacts:
             (epoch.get("new_auc", math.nan), epoch.get("old_auc", math.nan))
             for epoch in state.epochs
         ),
+        strengths=_strengths(state, kept, [task["name"] for task in written["schema"]["tasks"]]),
     )
+
+
+def _strengths(state: State, kept: dict[str, Any], tasks: list[str]) -> dict[str, float]:
+    best = state.epochs[state.best_epoch] if state.epochs else {}
+    found = {"virtual behavior": best["strength"]} if "strength" in best else {}
+    for task, own in zip(tasks, kept.get("fm", ()), strict=False):
+        label = f"{task} " if len(tasks) > 1 else ""
+        found |= {f"{label}{part}": value for part, value in own.items()}
+    return found
 
 
 def is_run(folder: Path) -> bool:

@@ -11,7 +11,12 @@ from thaw.experiments.foretold import Foretold
 from thaw.report.facts import DataFacts
 from thaw.report.html import write_html
 from thaw.report.terminal import print_comparison
-from thaw.report.text_tables import against_tables, epochs_tables, limits_table
+from thaw.report.text_tables import (
+    against_tables,
+    epochs_tables,
+    limits_table,
+    training_tables,
+)
 from thaw.report.verdict import verdict
 from thaw.statistics import Interval, PairedTest
 
@@ -103,6 +108,24 @@ def test_epochs_are_means_over_the_seeds_that_came_so_far() -> None:
     assert new.grid.rows[0][4] == "0.7000"  # the second epoch of each
     assert old.grid.rows[0][1] == "0.6300"
     assert len(new.grid.rows) == 1  # mail-base was not measured
+
+
+def test_how_far_attributes_are_believed_stands_with_its_spread_over_seeds() -> None:
+    def believing(given: Line, *strengths: dict[str, float]) -> Line:
+        runs = tuple(replace(given.runs[0], strengths=each) for each in strengths)
+        return replace(given, runs=runs)
+
+    virtual = believing(mail(), {"virtual behavior": 0.5}, {"virtual behavior": 0.6})
+    machine = believing(
+        replace(mail(), name="base-dnn+fm"), {"level": 0.0, "order": 1.0}, {"level": 0, "order": 1}
+    )
+    (table,) = training_tables(comparison(base(), virtual, machine))
+    assert table.grid.columns == ("method", "virtual behavior", "level", "order")
+    assert table.grid.rows == (
+        ("mail-base", "0.55 (0.50 to 0.60)", "", ""),
+        ("base-dnn+fm", "", "0.00 (0.00 to 0.00)", "1.00 (1.00 to 1.00)"),
+    )
+    assert training_tables(comparison(base(), mail())) == []
 
 
 def test_terminal_and_page_show_them(tmp_path) -> None:

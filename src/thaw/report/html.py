@@ -23,9 +23,9 @@ from thaw.report.svg import Panel
 from thaw.report.text_tables import (
     TextTable,
     against_tables,
-    epochs_tables,
     limits_table,
     paper_table,
+    training_tables,
 )
 from thaw.report.verdict import caveats, task_verdict
 from thaw.run import versions
@@ -100,7 +100,7 @@ def _render(
         efforts=efforts(comparison),
         losses=_losses(comparison),
         validation=validation_panels(comparison),
-        epochs=epochs_tables(comparison),
+        training=training_tables(comparison),
         facts=facts,
         settings=dataclasses.asdict(comparison.training),
         versions=versions(),

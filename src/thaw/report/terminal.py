@@ -17,9 +17,9 @@ from thaw.report.rows import METRICS, Number, Row, Scores, efforts, rows
 from thaw.report.text_tables import (
     TextTable,
     against_tables,
-    epochs_tables,
     limits_table,
     paper_table,
+    training_tables,
 )
 from thaw.report.verdict import verdict
 
@@ -51,7 +51,7 @@ def print_comparison(
     _heading(console, "Training")
     console.print(_training_table(comparison))
     _print_lines(console, [TRAINING_NOTE])
-    for table in epochs_tables(comparison):
+    for table in training_tables(comparison):
         _print_table(table, console)
     if layout is not None:
         for task in comparison.tasks:

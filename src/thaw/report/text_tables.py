@@ -22,6 +22,12 @@ LIMITS_NOTE = (
     "single events, padding as zeros. ridge: the same of ridge regression from one-hot attributes."
 )
 
+BELIEF_NOTE = (
+    "How far new users' scores follow what attributes say, from 0, not at all, to 1, as it is: as "
+    "far as it foretells users whom it was not fitted to. The mean over seeds, and in brackets the "
+    "least and the most. Near 0, attributes say little of behavior here."
+)
+
 EPOCHS_NOTE = (
     "Test AUC after so many epochs, the mean over seeds that trained so long. It shows when a "
     "method leads. kept: after the epoch that validation alone chose, each seed its own."
@@ -82,6 +88,34 @@ def _limits(line: Line, task: str) -> tuple[str, ...]:
 def mean_r2(found: tuple[Foretold, ...], name: str) -> float:
     """The mean over seeds of one of the R²; NaN without any."""
     return float(np.mean([getattr(each, name) for each in found])) if found else math.nan
+
+
+def training_tables(comparison: Comparison) -> list[TextTable]:
+    """What is known of training beside its effort: what came to be believed, and AUC by epoch."""
+    return [*_belief_tables(comparison), *epochs_tables(comparison)]
+
+
+def _belief_tables(comparison: Comparison) -> list[TextTable]:
+    """How far virtual behavior and factorization machines are believed, where there are any."""
+    methods = [line for line in comparison.lines if line.kind == "method"]
+    found = {line.name: told for line in methods if (told := _strengths(line))}
+    names = [*dict.fromkeys(name for told in found.values() for name in told)]
+    cells = tuple(
+        (method, *(told.get(name, "") for name in names)) for method, told in found.items()
+    )
+    grid = Grid(("method", *names), cells)
+    return [TextTable("How far attributes are believed", grid, BELIEF_NOTE)] if found else []
+
+
+def _strengths(line: Line) -> dict[str, str]:
+    """Of each of its strengths, the mean over seeds, and the least and the most."""
+    runs = [run.strengths for run in line.runs]
+    told = {}
+    for name in dict.fromkeys(name for run in runs for name in run):
+        values = [run[name] for run in runs if name in run]
+        span = f" ({fixed(min(values), 2)} to {fixed(max(values), 2)})" if len(values) > 1 else ""
+        told[name] = f"{fixed(float(np.mean(values)), 2)}{span}"
+    return told
 
 
 def epochs_tables(comparison: Comparison) -> list[TextTable]:
