@@ -81,7 +81,7 @@ and how far nearest neighbours are mixed."""
 BY_EVENTS = """Draw AUC and GAUC by the number of real events that models are shown of a user.
 
 On the same test rows of old users at every place, with the last 0, 1, 2, 5, 10, 20, 50 events or
-all. At 0 MAIL's tower fills. It says when virtual behavior should give way to real."""
+all. At 0 they are ranked as new users are. It says when that should give way to events."""
 
 What = Annotated[
     str, typer.Argument(help="A prepared dataset, a schema's YAML, or a known data set's name.")

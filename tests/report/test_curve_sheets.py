@@ -18,7 +18,7 @@ COUNTS = (0, 1, 2, 5)
 
 
 def curve(*points: tuple[float, float, float]) -> ByEvents:
-    """A mean, a p-value and a difference against virtual behavior for each count after 0."""
+    """A mean, a p-value and a difference against no event for each count after 0."""
     virtual = line("mail-base", (figure(0.6),) * 2)
     filled = line("mail-base", (figure(0.6, 0.01, 0.05),) * 2, base="base-dnn")
     shown = [line("m", (figure(mean, p, d),) * 2, base="m0") for mean, p, d in points]
@@ -51,7 +51,7 @@ def test_no_difference_is_said() -> None:
 
 def test_what_virtual_behavior_brings_stands_first() -> None:
     told = verdict(curve((0.61, 0.4, 0.01), (0.61, 0.3, 0.01), (0.62, 0.2, 0.02)))
-    assert told.startswith("AUC: with no event shown, mail-base on virtual behavior reaches 0.6000")
+    assert told.startswith("AUC: with no event shown, mail-base reaches 0.6000")
     assert "base-dnn 0.5500 (+0.0500, p = 0.010)" in told
 
 
@@ -66,9 +66,9 @@ def with_filled(*each: tuple[float, float]) -> ByEvents:
 
 def test_virtual_events_beside_real_ones_are_advised_up_to_where_they_stop_to_help() -> None:
     told = verdict(with_filled((0.02, 0.001), (0.01, 0.01), (0.001, 0.4)))
-    where = "AUC: virtual events in the places that real ones leave empty are significantly better"
+    where = "AUC: what new users have, beside real events, is significantly better"
     assert f"{where} with 1 (+0.0200), 2 (+0.0100)." in told
-    assert "users of up to 2 events gains by virtual ones beside theirs" in told
+    assert "users of up to 2 events gains by what new users have" in told
     assert "thaw evaluate RUN --fill-below auto" in told
 
 

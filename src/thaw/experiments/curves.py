@@ -27,14 +27,15 @@ class EventsPoint:
     """What base and method reach when so many events of each user are shown.
 
     Attributes:
-        events: the last so many; the method's tower fills where it is 0.
+        events: the last so many; at 0 the method takes the users for new.
         is_all: whether that is all that a model ever sees, n_v.
         cut_share: the share of the rows that have more events than are shown.
         base: the ranker alone.
         against_base: the method, compared with that.
-        against_virtual: the method, compared with itself on virtual behavior alone.
-        against_real: the method with virtual events in the places that the shown ones leave empty,
-            compared with itself without; None where it makes no events, or shows none.
+        against_none: the method, compared with itself with no event shown.
+        against_real: the method with what new users have beside the events shown, such as virtual
+            ones in the places that these leave empty, compared with itself without; None where
+            nothing can stand beside them, or none is shown.
     """
 
     events: int
@@ -42,7 +43,7 @@ class EventsPoint:
     cut_share: float
     base: Line
     against_base: Line
-    against_virtual: Line
+    against_none: Line
     against_real: Line | None = None
 
 
@@ -81,7 +82,7 @@ def by_events(
 
     Args:
         dataset: the prepared dataset.
-        what: a method that makes virtual behavior.
+        what: a method that has something for new users.
         options: one for each seed.
         out: a folder for the runs.
         progress: makes what shows a run's progress.
@@ -169,7 +170,7 @@ def _point(
     base: Trained,
     method: Trained,
     filled: Trained | None,
-    virtual: Trained,
+    none: Trained,
     tasks: tuple[str, ...],
 ) -> EventsPoint:
     return EventsPoint(
@@ -178,6 +179,6 @@ def _point(
         cut_share=cut_share,
         base=compared(base, None, tasks),
         against_base=compared(method, base, tasks),
-        against_virtual=compared(method, None if method is virtual else virtual, tasks),
+        against_none=compared(method, None if method is none else none, tasks),
         against_real=None if filled is None else compared(filled, method, tasks),
     )

@@ -65,12 +65,12 @@ def _events_parts(found: ByEvents, task: str, metric: Statistic, name: str) -> t
     )
     grid = Grid(
         ("events shown", "rows cut", "base", "±", "method", "±", "less base", "p",
-         "less virtual", "p"),
+         "less at 0", "p"),
         tuple(_events_row(point, *three) for point, three in zip(points, own, strict=True)),
     )  # fmt: skip
     caption = (
         "The same test rows at every place: old users, whose models are shown no more than so many "
-        "of the last events. At 0 the method's tower fills. The ceiling is the base with all "
+        "of the last events. At 0 the method takes them for new. The ceiling is the base with all "
         "events."
     )
     first = Part(title, (panel,), caption, grid)
@@ -89,14 +89,14 @@ def _filled_part(
         ),
     )  # fmt: skip
     caption = (
-        "Filled: the same models, virtual events in the places that the shown ones leave empty. "
+        "Filled: the same models, which give users what new ones have, beside the events shown. "
         "Nothing is trained anew."
     )
     return Part(title, (), caption, grid)
 
 
 def _filled(found: ByEvents, task: str, metric: Statistic) -> list[tuple[str, Figure]]:
-    """By the number shown, the method with virtual events beside real ones; empty if it can't."""
+    """By the number shown, the method with what new users have beside it; empty if it can't."""
     return [
         (_shown(point), figure(point.against_real.cell(task, SEGMENT), metric))
         for point in found.points
@@ -105,15 +105,13 @@ def _filled(found: ByEvents, task: str, metric: Statistic) -> list[tuple[str, Fi
 
 
 def _figures(point: EventsPoint, task: str, metric: Statistic) -> tuple[Figure, Figure, Figure]:
-    """The base, the method against it, and the method against virtual behavior."""
-    every = (point.base, point.against_base, point.against_virtual)
-    base, method, virtual = (figure(line.cell(task, SEGMENT), metric) for line in every)
-    return base, method, virtual
+    """The base, the method against it, and the method against itself with no event shown."""
+    every = (point.base, point.against_base, point.against_none)
+    base, method, more = (figure(line.cell(task, SEGMENT), metric) for line in every)
+    return base, method, more
 
 
-def _events_row(
-    point: EventsPoint, base: Figure, method: Figure, virtual: Figure
-) -> tuple[str, ...]:
+def _events_row(point: EventsPoint, base: Figure, method: Figure, more: Figure) -> tuple[str, ...]:
     return (
         _shown(point),
         percent(point.cut_share),
@@ -122,7 +120,7 @@ def _events_row(
         fixed(method.interval.mean),
         half_width(method.interval),
         *_tested(method),
-        *_tested(virtual),
+        *_tested(more),
     )
 
 
@@ -137,26 +135,26 @@ def _shown(point: EventsPoint) -> str:
 
 
 def _events_verdict(found: ByEvents, task: str, metric: Statistic, name: str) -> list[str]:
-    """Where virtual behavior stands, and from where on real events are better."""
+    """What attributes bring, and from where on real events are better."""
     own = [_figures(point, task, metric) for point in found.points]
     base, method, _ = own[0]
     difference, p = _tested(method)
     told = f" ({difference}, {p_phrase(method.test.p_value)})" if method.test and p else ""
     which = f"{task}, {name}" if len(found.tasks) > 1 else name
     first = (
-        f"{which}: with no event shown, {found.method} on virtual behavior reaches "
-        f"{fixed(method.interval.mean)} and {found.base} {fixed(base.interval.mean)}{told}; with "
-        f"all events {found.base} reaches {fixed(own[-1][0].interval.mean)}."
+        f"{which}: with no event shown, {found.method} reaches {fixed(method.interval.mean)} and "
+        f"{found.base} {fixed(base.interval.mean)}{told}; with all events {found.base} reaches "
+        f"{fixed(own[-1][0].interval.mean)}."
     )
     means = [other.interval.mean for _, other, _ in own]
-    directions = [virtual.direction for _, _, virtual in own]
+    directions = [more.direction for _, _, more in own]
     second = f"{_turn(found, directions, name)} {_turn_of_means(found, means)}"
     filled = _filled(found, task, metric)
     return [first, second, _filling(filled, which)] if filled else [first, second]
 
 
 def _filling(filled: Sequence[tuple[str, Figure]], which: str) -> str:
-    """Whether virtual events beside real ones help."""
+    """Whether what new users have helps beside real events."""
 
     def at(direction: int) -> str:
         return ", ".join(
@@ -168,12 +166,12 @@ def _filling(filled: Sequence[tuple[str, Figure]], which: str) -> str:
     better = f"significantly better with {at(1)}" if at(1) else ""
     worse = f"significantly worse with {at(-1)}" if at(-1) else ""
     told = "; ".join(each for each in (better, worse) if each)
-    where = f"{which}: virtual events in the places that real ones leave empty are"
-    return f"{where} {told or 'at no number of real events significantly different'}."
+    where = f"{which}: what new users have, beside real events, is"
+    return f"{where} {told or 'at no number of these significantly different'}."
 
 
 def _advice(found: ByEvents, task: str) -> list[str]:
-    """Up to how many events a user should have virtual ones beside them: better, never worse."""
+    """Up to how many events a user should have what new ones have: better, never worse."""
     own, within = (_filled(found, task, metric) for metric, _ in METRICS)
     helps = [
         one.direction > 0 and other.direction >= 0
@@ -185,13 +183,13 @@ def _advice(found: ByEvents, task: str) -> list[str]:
     events = found.points[lasting].events
     of = f" of {task}" if len(found.tasks) > 1 else ""
     return [
-        f"The ranking{of} for users of up to {events} events gains by virtual ones beside theirs. "
-        "How many events are few, validation says: thaw evaluate RUN --fill-below auto."
+        f"The ranking{of} for users of up to {events} events gains by what new users have. How "
+        "many events are few, validation says: thaw evaluate RUN --fill-below auto."
     ]
 
 
 def _turn(found: ByEvents, directions: Sequence[int], name: str) -> str:
-    """From how many real events on they are significantly better than virtual behavior."""
+    """From how many real events on they are significantly better than none."""
     places = [_shown(point) for point in found.points]
     worse = [place for place, direction in zip(places, directions, strict=True) if direction < 0]
     better = [place for place, direction in zip(places, directions, strict=True) if direction > 0]
@@ -207,7 +205,7 @@ def _turn(found: ByEvents, directions: Sequence[int], name: str) -> str:
         told.append(f"with {', '.join(better)} significantly better, but not from there on")
     else:
         told.append("at no number of real events significantly better")
-    return f"{found.method} against itself on virtual behavior, {name}: {'; '.join(told)}."
+    return f"{found.method} against itself with no event shown, {name}: {'; '.join(told)}."
 
 
 def _turn_of_means(found: ByEvents, means: Sequence[float]) -> str:
@@ -215,8 +213,8 @@ def _turn_of_means(found: ByEvents, means: Sequence[float]) -> str:
     above = [mean > means[0] for mean in means]
     place = next((_shown(found.points[k]) for k in range(1, len(above)) if all(above[k:])), None)
     if place is None:
-        return "Its mean with all events is not above that on virtual behavior."
-    return f"By the means alone, real events are above virtual behavior from {place} on."
+        return "Its mean with all events is not above that with none."
+    return f"By the means alone, events tell it more than attributes do from {place} on."
 
 
 def _events_legend(found: ByEvents) -> tuple[tuple[str, str], ...]:
@@ -227,15 +225,16 @@ def _events_legend(found: ByEvents) -> tuple[tuple[str, str], ...]:
         ("rows", "the same at every place: test rows whose user has visible behavior; users whose "
          "behavior the rule hides are left out"),
         ("0 events", f"behavior is hidden as the rule hides a new user's: {found.base} sees none, "
-         f"the tower of {found.method} generates it"),
+         f"{found.method} makes do with attributes"),
         ("ids", "as they are; under the strict rule everyone's is unknown at every place, as a new "
          "user's is"),
         ("training", "as always: the models are trained once, on all that the rule lets them see"),
         ("rows cut", "the share of the rows with more events than are shown"),
         ("±", _half(len(found.seeds))),
         ("less base", "method less base at the same place, with the p-value"),
-        ("filled", "virtual events in the places, of n_v, that the shown events leave empty"),
-        ("less virtual", "method at this place less method with no event shown, with the p-value"),
+        ("filled", "what new users have, beside the events shown: virtual ones in the places, "
+         "of n_v, that these leave empty, and what a factorization machine says"),
+        ("less at 0", "method at this place less method with no event shown, with the p-value"),
         ("p", "the larger of two: of a t-test paired by seed, and of a test for other seeds and "
          "other users at once; with one seed of a paired bootstrap over users alone; significant "
          f"below {SIGNIFICANT}, not adjusted"),

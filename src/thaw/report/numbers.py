@@ -73,7 +73,7 @@ def _point(point: EventsPoint, tasks: Sequence[str]) -> dict[str, Any]:
     lines = {
         "base": point.base,
         "method": point.against_base,
-        "method_against_virtual": point.against_virtual,
+        "method_against_none": point.against_none,
     }
     if point.against_real is not None:
         lines["filled"] = point.against_real
