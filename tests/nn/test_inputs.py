@@ -159,3 +159,19 @@ def test_attributes_and_the_flag_are_row_by_row(lengths, user):
     for row, owner in enumerate(user):
         assert torch.equal(inputs.attributes[row], inputs.user_attributes[owner])
         assert bool(inputs.is_new[row]) == (lengths[owner] == 0)
+
+
+@pytest.mark.parametrize("repeats", [None, [1, 3, 2, 1, 0, 2]])
+def test_pool_with_weights_counts_each_event_so_many_times(repeats):
+    values = torch.randn(6, 4, dtype=torch.float64, requires_grad=True)
+    weights = torch.randn(6, dtype=torch.float64, requires_grad=True)
+    offsets, user = torch.tensor([0, 2, 2, 6]), torch.tensor([2, 0, 1, 2])
+    given = None if repeats is None else torch.tensor(repeats)
+
+    def pooled(values, weights):
+        return Behavior(Vectors(values, given), offsets, user).pool(weights)
+
+    each = values * (weights if given is None else weights * given).unsqueeze(1)
+    sums = torch.stack([each[:2].sum(0), each[2:2].sum(0), each[2:].sum(0)])
+    torch.testing.assert_close(pooled(values, weights), sums[user])
+    assert torch.autograd.gradcheck(pooled, (values, weights))

@@ -36,6 +36,17 @@ class Events(Protocol):
         """Return each user's sum [U, d], zero without events; user u's begin at offsets[u]."""
 
 
+def weighted_sums(events: Events, weights: Tensor, offsets: Tensor) -> Tensor:
+    """Return each user's sum [U, d] of events that count as often as their weights [N] say.
+
+    An event that stands there several times counts so many times its weight.
+    """
+    if events.repeats is not None:
+        weights = weights * events.repeats
+    sums: Tensor = _WeightedSums.apply(events.values, weights, offsets)  # type: ignore[no-untyped-call]
+    return sums
+
+
 @dataclass(frozen=True)
 class Vectors:
     """Events as vectors.
@@ -59,11 +70,7 @@ class Vectors:
 
     def sums(self, offsets: Tensor) -> Tensor:
         """Return each user's sum [U, d]."""
-        values = self.values
-        if self.repeats is not None:
-            values = values * self.repeats.unsqueeze(1)
-        sums = values.new_zeros(len(offsets) - 1, values.shape[1])
-        return sums.index_add(0, owners(offsets, len(values)), values)
+        return weighted_sums(self, self.values.new_ones(len(self)), offsets)
 
 
 @dataclass(frozen=True)
@@ -201,6 +208,27 @@ class Filled:
 def owners(offsets: Tensor, count: int) -> Tensor:
     """[count] int64, the user of each of the events that begin at offsets [U + 1]."""
     return torch.repeat_interleave(offsets.diff(), output_size=count)
+
+
+class _WeightedSums(torch.autograd.Function):
+    """Sums of weighted vectors, without the weighted vectors themselves on the way."""
+
+    @staticmethod
+    def forward(ctx: Any, values: Tensor, weights: Tensor, offsets: Tensor) -> Tensor:
+        """[U, d] sums of values [N, d] times weights [N]; user u's begin at offsets [U + 1]."""
+        ctx.save_for_backward(values, weights, offsets)
+        every = torch.arange(len(values), device=values.device)
+        return F.embedding_bag(
+            every, values, offsets, mode="sum", per_sample_weights=weights, include_last_offset=True
+        )
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, None]:
+        """[N, d] and [N]: what a sum gets, times the weights, and times the vectors."""
+        values, weights, offsets = ctx.saved_tensors
+        each = gradient.index_select(0, owners(offsets, len(values)))
+        return each * weights.unsqueeze(1), (each * values).sum(1), None
 
 
 class _BagSums(torch.autograd.Function):

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from thaw.nn.events import Events, Filled, Vectors, owners
+from thaw.nn.events import Events, Filled, Vectors, owners, weighted_sums
 
 
 @dataclass(frozen=True)
@@ -52,18 +52,19 @@ class Behavior:
         """[N] int64, the user of each event."""
         return owners(self.offsets, len(self.events))
 
-    def pool(self) -> Tensor:
-        """Return each row's sum [B, d] over its events; zero where there are none (Eq. 11)."""
-        return self.pool_users().index_select(0, self.user)
+    def pool(self, weights: Tensor | None = None) -> Tensor:
+        """Return each row's sum [B, d] over its events; zero where there are none (Eq. 11).
 
-    def pool_users(self) -> Tensor:
+        Args:
+            weights: [N], what each event's vector is multiplied with; None for 1.
+        """
+        return self.pool_users(weights).index_select(0, self.user)
+
+    def pool_users(self, weights: Tensor | None = None) -> Tensor:
         """Return each user's sum [U, d] over the events: quicker than over `values`."""
-        return self.events.sums(self.offsets)
-
-    def weighted(self, weights: Tensor) -> "Behavior":
-        """Return the behavior with each event's vector times its weight [N]."""
-        values = self.values * weights.unsqueeze(1)
-        return replace(self, events=Vectors(values, self.repeats))
+        if weights is None:
+            return self.events.sums(self.offsets)
+        return weighted_sums(self.events, weights, self.offsets)
 
     def pad(self, length: int, *, newest_first: bool = False) -> tuple[Tensor, Tensor]:
         """Return each row's last events [B, length, d], zeros behind them, and a mask [B, length].

@@ -25,8 +25,8 @@ class ActivationUnit(nn.Module):
     def __init__(self, *, dim: int, hidden: Sequence[int]) -> None:
         super().__init__()
         first, *_ = hidden
-        self.event = nn.Linear(dim, first)
-        self.target = nn.Linear(dim, first, bias=False)
+        self.event = nn.Linear(dim, first, bias=False)
+        self.target = nn.Linear(dim, first)
         self.product = nn.Linear(dim, first, bias=False)
         self.dense = nn.ModuleList(nn.Linear(i, o) for i, o in pairwise(hidden))
         self.activation = nn.ModuleList(nn.PReLU(width) for width in hidden)
@@ -41,8 +41,10 @@ class ActivationUnit(nn.Module):
             owner: [M] int64, each event's row.
         """
         product = events * target.index_select(0, owner)
-        hidden = self.event(events) + self.product(product)
-        hidden = hidden + self.target(target).index_select(0, owner)
+        # The three terms are added up in place: each is as large as the events of a whole batch.
+        hidden = self.target(target).index_select(0, owner)
+        hidden = hidden.addmm_(events, self.event.weight.t())
+        hidden = hidden.addmm_(product, self.product.weight.t())
         hidden = self.activation[0](hidden)
         for dense, activation in zip(self.dense, self.activation[1:], strict=True):
             hidden = activation(dense(hidden))
@@ -88,4 +90,4 @@ class DIN(nn.Module):
     def interest(self, behavior: Behavior, target: Tensor) -> Tensor:
         """Return each row's interest [B, d] in its target [B, d]; zero without events."""
         weights = self.unit(behavior.values, target, behavior.owner)
-        return behavior.weighted(weights).pool()
+        return behavior.pool(weights)
