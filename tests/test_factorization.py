@@ -145,7 +145,7 @@ def test_where_attributes_say_nothing_no_answer_changes(untold, tmp_path):
     assert np.array_equal(found.predict(untold, "test").probabilities, before.probabilities)
 
 
-def test_its_strengths_are_told_for_each_task(untold, tmp_path):
+def test_its_epochs_are_told_and_its_strengths_for_each_task(untold, tmp_path):
     lines = []
 
     class Hearing(Quiet):
@@ -154,7 +154,13 @@ def test_its_strengths_are_told_for_each_task(untold, tmp_path):
 
     once = replace(OPTIONS, max_epochs=1)
     trained(untold, BESIDE, tmp_path / "run", once, progress=Hearing())
-    assert [line.split(", ")[1][:11] for line in lines] == ["click: stre", "conversion:"]
+    *epochs, click, conversion = lines
+    assert epochs[0].startswith("factorization machine: epoch 1  log loss 0.")
+    assert epochs[0].endswith("(best so far)")
+    best = [k for k, line in enumerate(epochs) if line.endswith("(best so far)")][-1]
+    assert len(epochs) == best + 1 + factorization.PATIENCE
+    assert f"epoch {best + 1}, click: strength 0.00" in click
+    assert f"epoch {best + 1}, conversion: strength 0.00" in conversion
     kept = checkpoint.read_facts(tmp_path / "run", "model")["fm"]
     assert kept == [{"level": 0, "order": 0}] * 2
 

@@ -56,7 +56,7 @@ def fit_machine(
     if len(learned) == 0 or len(asked) == 0:
         progress.tell("factorization machine: too few users to say how far it is to be believed")
         return []
-    epoch, beliefs = _fit(machine, loader, learned, asked, options.learning_rate)
+    epoch, beliefs = _fit(machine, loader, learned, asked, options.learning_rate, progress)
     machine.strength.copy_(torch.tensor(np.stack([each.strengths[1:] for each in beliefs])))
     if machine.strength.any():
         _calibrate(model, loader, asked, beliefs)
@@ -76,6 +76,7 @@ def _fit(
     learned: np.ndarray,
     asked: np.ndarray,
     learning_rate: float,
+    progress: Progress,
 ) -> tuple[int, list[Belief]]:
     """Fit a machine to some rows; keep the epoch that others choose, and return what they say."""
     some = some_rows(loader.impressions.last_rows)
@@ -98,6 +99,8 @@ def _fit(
             best, best_epoch, beliefs = loss, epoch, found
             for name, value in machine.state_dict().items():
                 kept[name].copy_(value)
+        told = "  (best so far)" if epoch == best_epoch else ""
+        progress.tell(f"factorization machine: epoch {epoch + 1}  log loss {loss:.4f}{told}")
         if epoch - best_epoch >= PATIENCE:
             break
     if not beliefs:
