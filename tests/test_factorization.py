@@ -111,6 +111,23 @@ def test_a_runs_facts_say_how_far_it_is_believed(alone, beside, runs):
     assert [*found.values()] == pytest.approx(beside.model.fm.strength.flatten().tolist())
 
 
+def test_the_prior_counts_once_an_epoch_against_the_labels_of_all_rows(told, beside):
+    model, loader = copy.deepcopy(beside.model), loader_of(told, batch_size=64)
+    rows = np.flatnonzero(told.splits["train"].user % 10 != 9)
+    prior = factorization._prior(model.fm, loader, rows)
+    batches = [*factorization._shuffled(loader, rows, epoch=0)]
+    table = model.fm.embeddings.table
+    found = torch.zeros(2)
+    for batch in batches:
+        squares = model.fm.squares(model.fm.embeddings.look_up(batch))
+        found += (prior[batch.rows] * squares).sum(0) / len(batches)
+    touched = torch.cat([batch.rows for batch in batches]).unique()
+    clicks = told.splits["train"].labels[rows, 0].sum()  # what conversions are learned from
+    squares = table[touched].view(len(touched), 2, -1).square().sum((0, 2))
+    expected = factorization.PRECISION / 2 * squares / torch.tensor([len(rows), clicks])
+    torch.testing.assert_close(found, expected)
+
+
 def test_its_answers_foretell_as_many_labels_as_the_rankers(told, beside):
     """Of users from whom it did not learn, shown as new; conversions too, none above its click."""
     model, loader = copy.deepcopy(beside.model), loader_of(told, batch_size=4096)

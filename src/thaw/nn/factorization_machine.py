@@ -95,6 +95,10 @@ class FactorizationMachine(nn.Module):
             order=(away[..., 1:] * (item[..., 1:] - mean_item)).sum(2),
         )
 
+    def squares(self, rows: Tensor) -> Tensor:
+        """Return the squared lengths [R, tasks] of table rows [R, tasks · (1 + dim)]."""
+        return rows.square().view(len(rows), len(self.given), -1).sum(2)
+
     def center(self, batch: Batch) -> None:
         """Take the users and items of a batch's rows for the mean ones."""
         user, item, _ = self._sums(self.embeddings(batch, self.embeddings.look_up(batch)))
