@@ -141,6 +141,16 @@ def test_old_users_with_the_same_figures_are_said_to_be_ranked_as_before() -> No
     assert "can't be tested" not in text
 
 
+def test_new_users_with_the_same_figures_are_said_to_be_ranked_as_by_the_base() -> None:
+    auc, gauc = figure(0.7, NAN, 0.0), figure(0.65, NAN, 0.0)
+    text = told(base(), mail(auc, gauc), ceiling())
+    assert "New users are ranked as by the base alone with mail-base." in text
+    assert "can't be tested" not in text
+    assert "significantly worse in AUC (-0.0100, p = 0.001); the same GAUC." in told(
+        base(), mail(figure(0.69, 0.001, -0.01), gauc), ceiling()
+    )
+
+
 def test_without_a_ceiling_the_gap_is_not_known() -> None:
     assert told(base(), rule="natural").startswith(
         "Whether new users have a gap is not known: rule 'natural' leaves no ceiling for base-dnn."

@@ -16,10 +16,14 @@ LEVEL = (
 def new_users(lines: list[Line], task: str) -> list[str]:
     """What each method does for new users; where several do nothing, they share a sentence."""
     idle = [line for line in lines if _is_idle(line, task)]
-    if len(idle) < 2:
-        return [_new_users_of(line, task) for line in lines]
-    told = [_new_users_of(line, task) for line in lines if line not in idle]
-    return [*told, f"New users, no significant difference in AUC or GAUC: {names(idle)}."]
+    idle = idle if len(idle) > 1 else []
+    unmoved = [line for line in lines if is_unmoved(line, task, "new")]
+    told = [_new_users_of(line, task) for line in lines if line not in (*idle, *unmoved)]
+    if idle:
+        told.append(f"New users, no significant difference in AUC or GAUC: {names(idle)}.")
+    if unmoved:
+        told.append(f"New users are ranked as by the base alone with {names(unmoved)}.")
+    return told
 
 
 def against_other(other: str | None, rivals: list[Line], task: str) -> str:
@@ -62,7 +66,7 @@ def old_users(lines: list[Line], task: str) -> list[str]:
     payers = [line for line in lines if -1 in directions(line, task, "old")]
     spared = [line for line in lines if line not in payers and any(tested(line, task, "old"))]
     untested = [line for line in lines if not any(tested(line, task, "old"))]
-    unmoved = [line for line in untested if is_unmoved(line, task)]
+    unmoved = [line for line in untested if is_unmoved(line, task, "old")]
     unknown = [line for line in untested if line not in unmoved]
     told = [f"Old users pay with {_against_base(line, task, 'old')}" for line in payers]
     if len(spared) == 1:
@@ -85,10 +89,9 @@ def _at_worst(line: Line, task: str) -> str:
     return signed(test.low if test else math.nan)
 
 
-def is_unmoved(line: Line, task: str) -> bool:
-    """Whether old users have the base's figures, seed by seed."""
-    figures = [figure(line.cell(task, "old"), metric) for metric, _ in METRICS]
-    return all(each.test is not None and each.test.difference == 0 for each in figures)
+def is_unmoved(line: Line, task: str, segment: str) -> bool:
+    """Whether a segment's users have the base's figures, seed by seed."""
+    return all(_is_same(figure(line.cell(task, segment), metric)) for metric, _ in METRICS)
 
 
 def names(lines: list[Line]) -> str:
@@ -110,7 +113,7 @@ def _against_base(line: Line, task: str, segment: str) -> str:
 def _change(this: Figure, name: str) -> str:
     """What one paired test shows, in words that follow its p-value alone."""
     if this.test is None or not _is_tested(this):
-        return f"{name} can't be tested"
+        return f"the same {name}" if _is_same(this) else f"{name} can't be tested"
     direction = this.direction
     word = {1: "significantly better", -1: "significantly worse", 0: "no significant difference"}
     told = [signed(this.test.difference), p_phrase(this.test.p_value)]
@@ -125,6 +128,11 @@ def with_interval(test: PairedTest) -> str:
         return signed(test.difference)
     bounds = f"95 %: {signed(test.low)} to {signed(test.high)}"
     return f"{signed(test.difference)}, {bounds}, {p_phrase(test.p_value)}"
+
+
+def _is_same(this: Figure) -> bool:
+    """Whether it is the base's, which leaves nothing to test."""
+    return this.test is not None and not _is_tested(this) and this.test.difference == 0
 
 
 def _is_tested(this: Figure) -> bool:

@@ -93,7 +93,7 @@ def _cost(line: Line, task: str) -> str:
     """What one method costs old users, in short."""
     if -1 in directions(line, task, "old"):
         return "It costs old users something."
-    if is_unmoved(line, task):
+    if is_unmoved(line, task, "old"):
         return f"Old users are ranked as by {line.base}."
     if any(tested(line, task, "old")):
         told = [
