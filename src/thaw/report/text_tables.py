@@ -113,7 +113,8 @@ def _strengths(line: Line) -> dict[str, str]:
     told = {}
     for name in dict.fromkeys(name for run in runs for name in run):
         values = [run[name] for run in runs if name in run]
-        span = f" ({fixed(min(values), 2)} to {fixed(max(values), 2)})" if len(values) > 1 else ""
+        low, high = fixed(min(values), 2), fixed(max(values), 2)
+        span = f" ({low} to {high})" if low != high else ""
         told[name] = f"{fixed(float(np.mean(values)), 2)}{span}"
     return told
 
