@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from scipy.special import logit
+from torch.nn import functional as F
 
 import thaw
 from builders import (
@@ -111,21 +112,40 @@ def test_a_runs_facts_say_how_far_it_is_believed(alone, beside, runs):
     assert [*found.values()] == pytest.approx(beside.model.fm.strength.flatten().tolist())
 
 
-def test_the_prior_counts_once_an_epoch_against_the_labels_of_all_rows(told, beside):
-    model, loader = copy.deepcopy(beside.model), loader_of(told, batch_size=64)
+def test_an_epochs_steps_add_up_to_the_mean_loss_and_the_prior(told, beside, monkeypatch):
+    """The gradients of all steps at one place, each row's loss and each embedding's prior once."""
+    monkeypatch.setattr(factorization, "PRECISION", 50.0)
+    machine, loader = copy.deepcopy(beside.model.fm), loader_of(told, batch_size=64)
     rows = np.flatnonzero(told.splits["train"].user % 10 != 9)
-    prior = factorization._prior(model.fm, loader, rows)
+    counts = factorization._counts(machine, loader, rows)
     batches = [*factorization._shuffled(loader, rows, epoch=0)]
-    table = model.fm.embeddings.table
-    found = torch.zeros(2)
-    for batch in batches:
-        squares = model.fm.squares(model.fm.embeddings.look_up(batch))
-        found += (prior[batch.rows] * squares).sum(0) / len(batches)
-    touched = torch.cat([batch.rows for batch in batches]).unique()
+    table = machine.embeddings.table
+    found, losses = torch.zeros_like(table), torch.zeros_like(table)
+
+    class Adding:
+        def step(self, places, gradient):
+            found.index_add_(0, places, gradient / len(batches))
+
+    class Standing:
+        def zero_grad(self):
+            machine.bias.grad = None
+
+        def step(self):
+            pass
+
     clicks = told.splits["train"].labels[rows, 0].sum()  # what conversions are learned from
-    squares = table[touched].view(len(touched), 2, -1).square().sum((0, 2))
-    expected = factorization.PRECISION / 2 * squares / torch.tensor([len(rows), clicks])
-    torch.testing.assert_close(found, expected)
+    numbers = torch.tensor([len(rows), clicks])
+    for batch in batches:
+        factorization._step(machine, batch, counts, Adding(), Standing())
+        each = machine.embeddings.look_up(batch, needs_gradient=True)
+        weight = machine.counted(batch.labels) / numbers
+        F.binary_cross_entropy_with_logits(
+            machine(batch, each), batch.labels, weight, reduction="sum"
+        ).backward()
+        losses.index_add_(0, batch.rows, each.grad)
+    touched = torch.cat([batch.rows for batch in batches]).unique()
+    prior = 50.0 * table[touched].view(len(touched), 2, -1) / numbers.view(1, 2, 1)
+    torch.testing.assert_close(found[touched], losses[touched] + prior.flatten(1))
 
 
 def test_its_answers_foretell_as_many_labels_as_the_rankers(told, beside):

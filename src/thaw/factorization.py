@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -29,7 +30,7 @@ MOST_ROWS = 100
 """Of a user who is asked, the last ones."""
 HALVINGS, WIDEST = 60, 30.0
 PRECISION = 20.0
-"""Of the normal prior of each weight and factor: its deviation is 0.22."""
+"""Of the normal prior of each coordinate of an embedding: its deviation is 0.22."""
 
 
 def fit_machine(
@@ -82,7 +83,7 @@ def _fit(
 ) -> tuple[int, list[Belief]]:
     """Fit a machine to some rows; keep the epoch that others choose, and return what they say."""
     some = some_rows(loader.impressions.last_rows)
-    prior = _prior(machine, loader, learned)
+    counts = _counts(machine, loader, learned)
     machine.bias.data.copy_(_log_odds(loader.impressions.labels[learned], machine))
     adams = (
         RowAdam(machine.embeddings.table, learning_rate=learning_rate),
@@ -93,7 +94,7 @@ def _fit(
     beliefs: list[Belief] = []
     for epoch in range(MOST_EPOCHS):
         for batch in _shuffled(loader, learned, epoch):
-            _step(machine, batch, prior, *adams)
+            _step(machine, batch, counts, *adams)
         with torch.no_grad():
             machine.center(_as_new(loader, some))
             found = _beliefs(machine, loader, asked)
@@ -155,35 +156,46 @@ def _numbers(labels: np.ndarray, machine: FactorizationMachine) -> np.ndarray:
     return np.array([len(labels) if given is None else ones[given] for given in machine.given])
 
 
-def _prior(machine: FactorizationMachine, loader: Loader, rows: np.ndarray) -> Tensor:
-    """[R, tasks], what the squares of an embedding count in each step that touches it.
+class Counts(NamedTuple):
+    """What the sum over an epoch's steps is made of.
 
-    Once an epoch every embedding has its prior, against the labels of all rows: what few rows touch
-    stays small, and what many touch is free.
+    Attributes:
+        row: [tasks], what a row's loss counts in a step: over an epoch, their mean.
+        steps: [R], how many steps of an epoch touch an embedding, about.
     """
+
+    row: Tensor
+    steps: Tensor
+
+
+def _counts(machine: FactorizationMachine, loader: Loader, rows: np.ndarray) -> Counts:
     steps = torch.zeros(len(machine.embeddings.table))
     batches = 0
     for batch in _shuffled(loader, rows, epoch=0):
         steps[batch.rows] += 1
         batches += 1
     numbers = torch.from_numpy(_numbers(loader.impressions.labels[rows], machine)).clamp(min=1)
-    return PRECISION / 2 * batches / steps.clamp(min=1).unsqueeze(1) / numbers
+    return Counts(batches / numbers, steps.clamp(min=1))
 
 
 def _step(
     machine: FactorizationMachine,
     batch: Batch,
-    prior: Tensor,
+    counts: Counts,
     table: RowAdam,
     bias: torch.optim.Adam,
 ) -> None:
+    """Step towards the mode of the posterior.
+
+    An epoch has each row's loss once, and each embedding's prior, spread over the steps that touch
+    it: what few rows touch stays near 0.
+    """
     rows = machine.embeddings.look_up(batch, needs_gradient=True)
-    weight = machine.counted(batch.labels)
     losses = F.binary_cross_entropy_with_logits(
-        machine(batch, rows), batch.labels, weight, reduction="none"
+        machine(batch, rows), batch.labels, machine.counted(batch.labels), reduction="none"
     )
-    loss = (losses.sum(0) / weight.sum(0).clamp(min=1)).sum()
-    loss = loss + (prior.index_select(0, batch.rows) * machine.squares(rows)).sum()
+    squares = machine.squares(rows) / counts.steps.index_select(0, batch.rows).unsqueeze(1)
+    loss = (counts.row * (losses.sum(0) + PRECISION / 2 * squares.sum(0))).sum()
     bias.zero_grad()
     loss.backward()  # type: ignore[no-untyped-call]
     assert rows.grad is not None

@@ -174,4 +174,6 @@ def test_pool_with_weights_counts_each_event_so_many_times(repeats):
     each = values * (weights if given is None else weights * given).unsqueeze(1)
     sums = torch.stack([each[:2].sum(0), each[2:2].sum(0), each[2:].sum(0)])
     torch.testing.assert_close(pooled(values, weights), sums[user])
+    torch.testing.assert_close(pooled(values, weights > 0), pooled(values, (weights > 0).double()))
     assert torch.autograd.gradcheck(pooled, (values, weights))
+    assert torch.autograd.gradgradcheck(pooled, (values, weights))

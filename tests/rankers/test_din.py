@@ -31,7 +31,7 @@ def values(module):
 def slow_weight(unit, event, target):
     """The activation unit on one event and one target."""
     w = values(unit)
-    hidden = w["event.weight"] @ event + w["target.bias"]
+    hidden = w["event.weight"] @ event + w["event.bias"]
     hidden = hidden + w["target.weight"] @ target + w["product.weight"] @ (event * target)
     for layer in range(len(unit.activation)):
         if layer:

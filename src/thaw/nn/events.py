@@ -41,6 +41,7 @@ def weighted_sums(events: Events, weights: Tensor, offsets: Tensor) -> Tensor:
 
     An event that stands there several times counts so many times its weight.
     """
+    weights = weights.to(events.values.dtype)
     if events.repeats is not None:
         weights = weights * events.repeats
     sums: Tensor = _WeightedSums.apply(events.values, weights, offsets)  # type: ignore[no-untyped-call]
@@ -223,12 +224,16 @@ class _WeightedSums(torch.autograd.Function):
         )
 
     @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, None]:
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
         """[N, d] and [N]: what a sum gets, times the weights, and times the vectors."""
         values, weights, offsets = ctx.saved_tensors
+        asks_values, asks_weights, _ = ctx.needs_input_grad
         each = gradient.index_select(0, owners(offsets, len(values)))
-        return each * weights.unsqueeze(1), (each * values).sum(1), None
+        return (
+            each * weights.unsqueeze(1) if asks_values else None,
+            (each * values).sum(1) if asks_weights else None,
+            None,
+        )
 
 
 class _BagSums(torch.autograd.Function):

@@ -5,6 +5,7 @@ from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from thaw.nn.inputs import Behavior, Inputs, InputShape
 from thaw.nn.perceptron import Perceptron
@@ -25,8 +26,8 @@ class ActivationUnit(nn.Module):
     def __init__(self, *, dim: int, hidden: Sequence[int]) -> None:
         super().__init__()
         first, *_ = hidden
-        self.event = nn.Linear(dim, first, bias=False)
-        self.target = nn.Linear(dim, first)
+        self.event = nn.Linear(dim, first)
+        self.target = nn.Linear(dim, first, bias=False)
         self.product = nn.Linear(dim, first, bias=False)
         self.dense = nn.ModuleList(nn.Linear(i, o) for i, o in pairwise(hidden))
         self.activation = nn.ModuleList(nn.PReLU(width) for width in hidden)
@@ -42,7 +43,7 @@ class ActivationUnit(nn.Module):
         """
         product = events * target.index_select(0, owner)
         # The three terms are added up in place: each is as large as the events of a whole batch.
-        hidden = self.target(target).index_select(0, owner)
+        hidden = F.linear(target, self.target.weight, self.event.bias).index_select(0, owner)
         hidden = hidden.addmm_(events, self.event.weight.t())
         hidden = hidden.addmm_(product, self.product.weight.t())
         hidden = self.activation[0](hidden)
