@@ -11,7 +11,7 @@ import thaw
 from builders import PLAIN, SHAPE, TRAINING, batch_of, loader_of, mail, model_of
 from thaw.calibration import calibrate, filled_places
 from thaw.methods import MAIL
-from thaw.run import facts_of
+from thaw.run import Strength, facts_of
 
 
 @pytest.fixture
@@ -165,7 +165,8 @@ def test_each_epoch_has_its_own_and_the_best_epochs_is_kept(dataset, tmp_path):
     epochs = epochs_of(tmp_path / "run")
     best = max(epochs, key=lambda epoch: epoch["validation_auc"])
     assert trained.model.tower.strength.item() == best["strength"]
-    assert facts_of(tmp_path / "run").strengths == {"virtual behavior": best["strength"]}
+    expected = (Strength("virtual behavior", None, best["strength"]),)
+    assert facts_of(tmp_path / "run").strengths == expected
     assert all(0 <= epoch["strength"] <= 1 for epoch in epochs)
     assert trained.model.tower.shift.any()
 

@@ -105,11 +105,12 @@ def test_new_users_are_ranked_better_and_old_ones_as_before(told, alone, beside)
 
 
 def test_a_runs_facts_say_how_far_it_is_believed(alone, beside, runs):
-    assert facts_of(runs / "alone").strengths == {}
-    names = [f"{task} {part}" for task in ("click", "conversion") for part in ("level", "order")]
+    assert facts_of(runs / "alone").strengths == ()
     found = facts_of(runs / "beside").strengths
-    assert [*found] == names
-    assert [*found.values()] == pytest.approx(beside.model.fm.strength.flatten().tolist())
+    every = [(task, part) for task in ("click", "conversion") for part in ("level", "order")]
+    assert [(each.task, each.part) for each in found] == every
+    expected = beside.model.fm.strength.flatten().tolist()
+    assert [each.value for each in found] == pytest.approx(expected)
 
 
 def test_an_epochs_steps_add_up_to_the_mean_loss_and_the_prior(told, beside, monkeypatch):

@@ -156,6 +156,21 @@ def _load_adam(adam: torch.optim.Adam, tensors: dict[str, Tensor]) -> None:
 
 
 @dataclass(frozen=True)
+class Strength:
+    """How far something is believed.
+
+    Attributes:
+        part: 'virtual behavior', or of a factorization machine 'level' or 'order'.
+        task: the task that it is of; None for virtual behavior, which is of all.
+        value: between 0 and 1.
+    """
+
+    part: str
+    task: str | None
+    value: float
+
+
+@dataclass(frozen=True)
 class RunFacts:
     """How a run went.
 
@@ -171,9 +186,8 @@ class RunFacts:
             the data lay.
         test_auc: after each epoch the AUC of new and of old users in the test split, the mean over
             tasks; NaN where `tests_epochs` was off.
-        strengths: how far the kept model believes what attributes say, from 0 to 1: 'virtual
-            behavior', and of a factorization machine 'level' and 'order', of several tasks each
-            with its name before them. Empty where nothing of that is fitted.
+        strengths: how far the kept model believes what attributes say; empty where nothing of that
+            is fitted.
     """
 
     seed: int
@@ -185,7 +199,7 @@ class RunFacts:
     validation_auc: tuple[float, ...]
     configuration: str = "{}"
     test_auc: tuple[tuple[float, float], ...] = ()
-    strengths: dict[str, float] = field(default_factory=dict)
+    strengths: tuple[Strength, ...] = ()
 
     def more_patience(self, patience: int) -> int | None:
         """Return what patience would give slow learners time, where a given one does not.
@@ -226,13 +240,15 @@ def facts_of(folder: Path) -> RunFacts:
     )
 
 
-def _strengths(state: State, kept: dict[str, Any], tasks: list[str]) -> dict[str, float]:
+def _strengths(state: State, kept: dict[str, Any], tasks: list[str]) -> tuple[Strength, ...]:
     best = state.epochs[state.best_epoch] if state.epochs else {}
-    found = {"virtual behavior": best["strength"]} if "strength" in best else {}
-    for task, own in zip(tasks, kept.get("fm", ()), strict=False):
-        label = f"{task} " if len(tasks) > 1 else ""
-        found |= {f"{label}{part}": value for part, value in own.items()}
-    return found
+    virtual = [Strength("virtual behavior", None, best["strength"])] if "strength" in best else []
+    machine = [
+        Strength(part, task, value)
+        for task, parts in zip(tasks, kept.get("fm", ()), strict=False)
+        for part, value in parts.items()
+    ]
+    return (*virtual, *machine)
 
 
 def is_run(folder: Path) -> bool:

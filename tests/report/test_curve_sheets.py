@@ -66,9 +66,9 @@ def with_filled(*each: tuple[float, float]) -> ByEvents:
 
 def test_virtual_events_beside_real_ones_are_advised_up_to_where_they_stop_to_help() -> None:
     told = verdict(with_filled((0.02, 0.001), (0.01, 0.01), (0.001, 0.4)))
-    where = "AUC: what new users have, beside real events, is significantly better"
+    where = "AUC: what new users get, beside real events, is significantly better"
     assert f"{where} with 1 (+0.0200), 2 (+0.0100)." in told
-    assert "users of up to 2 events gains by what new users have" in told
+    assert "users of up to 2 events gains by what new users get" in told
     assert "thaw evaluate RUN --fill-below auto" in told
 
 

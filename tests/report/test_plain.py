@@ -63,5 +63,5 @@ def test_runs_and_settings_are_there() -> None:
     assert found["lines"][1]["runs"][2] == {
         "seed": 2, "epochs": 3, "best_epoch": 2, "steps": 300, "seconds": 12.5,
         "rows_per_second": 24000.0, "validation_auc": [0.70, 0.72, 0.71], "test_auc": [],
-        "strengths": {},
+        "strengths": [],
     }  # fmt: skip

@@ -18,6 +18,7 @@ from thaw.report.text_tables import (
     training_tables,
 )
 from thaw.report.verdict import verdict
+from thaw.run import Strength
 from thaw.statistics import Interval, PairedTest
 
 R2 = Foretold(per_event=0.01, pooled=0.08, ridge_per_event=0.02, ridge_pooled=0.06, users=100)
@@ -111,14 +112,17 @@ def test_epochs_are_means_over_the_seeds_that_came_so_far() -> None:
 
 
 def test_how_far_attributes_are_believed_stands_with_its_spread_over_seeds() -> None:
-    def believing(given: Line, *strengths: dict[str, float]) -> Line:
+    def believing(given: Line, *strengths: tuple[Strength, ...]) -> Line:
         runs = tuple(replace(given.runs[0], strengths=each) for each in strengths)
         return replace(given, runs=runs)
 
-    virtual = believing(mail(), {"virtual behavior": 0.5}, {"virtual behavior": 0.6})
-    machine = believing(
-        replace(mail(), name="base-dnn+fm"), {"level": 0.0, "order": 1.0}, {"level": 0, "order": 1}
-    )
+    def parts(*tasks: str) -> tuple[Strength, ...]:
+        own = ((Strength("level", task, 0.0), Strength("order", task, 1.0)) for task in tasks)
+        return tuple(each for pair in own for each in pair)
+
+    low, high = (Strength("virtual behavior", None, value) for value in (0.5, 0.6))
+    virtual = believing(mail(), (low,), (high,))
+    machine = believing(replace(mail(), name="base-dnn+fm"), parts("click"), parts("click"))
     (table,) = training_tables(comparison(base(), virtual, machine))
     assert table.grid.columns == ("method", "virtual behavior", "level", "order")
     assert table.grid.rows == (
@@ -126,6 +130,8 @@ def test_how_far_attributes_are_believed_stands_with_its_spread_over_seeds() -> 
         ("base-dnn+fm", "", "0.00", "1.00"),
     )
     assert training_tables(comparison(base(), mail())) == []
+    (table,) = training_tables(comparison(believing(base(), parts("click", "buy"))))
+    assert table.grid.columns[1:] == ("click level", "click order", "buy level", "buy order")
 
 
 def test_terminal_and_page_show_them(tmp_path) -> None:

@@ -89,7 +89,7 @@ def _filled_part(
         ),
     )  # fmt: skip
     caption = (
-        "Filled: the same models, which give users what new ones have, beside the events shown. "
+        "Filled: the same models, which give users what new ones get, beside the events shown. "
         "Nothing is trained anew."
     )
     return Part(title, (), caption, grid)
@@ -166,7 +166,7 @@ def _filling(filled: Sequence[tuple[str, Figure]], which: str) -> str:
     better = f"significantly better with {at(1)}" if at(1) else ""
     worse = f"significantly worse with {at(-1)}" if at(-1) else ""
     told = "; ".join(each for each in (better, worse) if each)
-    where = f"{which}: what new users have, beside real events, is"
+    where = f"{which}: what new users get, beside real events, is"
     return f"{where} {told or 'at no number of these significantly different'}."
 
 
@@ -183,8 +183,8 @@ def _advice(found: ByEvents, task: str) -> list[str]:
     events = found.points[lasting].events
     of = f" of {task}" if len(found.tasks) > 1 else ""
     return [
-        f"The ranking{of} for users of up to {events} events gains by what new users have. How "
-        "many events are few, validation says: thaw evaluate RUN --fill-below auto."
+        f"The ranking{of} for users of up to {events} events gains by what new users get, beside "
+        "their events. How many are few, validation says: thaw evaluate RUN --fill-below auto."
     ]
 
 
@@ -214,7 +214,7 @@ def _turn_of_means(found: ByEvents, means: Sequence[float]) -> str:
     place = next((_shown(found.points[k]) for k in range(1, len(above)) if all(above[k:])), None)
     if place is None:
         return "Its mean with all events is not above that with none."
-    return f"By the means alone, events tell it more than attributes do from {place} on."
+    return f"By the means alone, it is better with events than with none from {place} on."
 
 
 def _events_legend(found: ByEvents) -> tuple[tuple[str, str], ...]:
@@ -225,14 +225,14 @@ def _events_legend(found: ByEvents) -> tuple[tuple[str, str], ...]:
         ("rows", "the same at every place: test rows whose user has visible behavior; users whose "
          "behavior the rule hides are left out"),
         ("0 events", f"behavior is hidden as the rule hides a new user's: {found.base} sees none, "
-         f"{found.method} makes do with attributes"),
+         f"{found.method} gives what new users get"),
         ("ids", "as they are; under the strict rule everyone's is unknown at every place, as a new "
          "user's is"),
         ("training", "as always: the models are trained once, on all that the rule lets them see"),
         ("rows cut", "the share of the rows with more events than are shown"),
         ("±", _half(len(found.seeds))),
         ("less base", "method less base at the same place, with the p-value"),
-        ("filled", "what new users have, beside the events shown: virtual ones in the places, "
+        ("filled", "what new users get, beside the events shown: virtual ones in the places, "
          "of n_v, that these leave empty, and what a factorization machine says"),
         ("less at 0", "method at this place less method with no event shown, with the p-value"),
         ("p", "the larger of two: of a t-test paired by seed, and of a test for other seeds and "

@@ -108,7 +108,7 @@ def _run(run: RunFacts) -> dict[str, Any]:
         "rows_per_second": run.rows_per_second,
         "validation_auc": run.validation_auc,
         "test_auc": [{"new": new, "old": old} for new, old in run.test_auc],
-        "strengths": run.strengths,
+        "strengths": [dataclasses.asdict(each) for each in run.strengths],
     }
 
 

@@ -23,9 +23,10 @@ LIMITS_NOTE = (
 )
 
 BELIEF_NOTE = (
-    "How far new users' scores follow what attributes say, from 0, not at all, to 1, as it is: as "
-    "far as it foretells users whom it was not fitted to. The mean over seeds, and in brackets the "
-    "least and the most. Near 0, attributes say little of behavior here."
+    "How far new users' scores follow what is made of attributes, from 0 to 1, as it is: as far as "
+    "it foretells users whom it was not fitted to. 0: it was not shown to foretell anything, for "
+    "want of such users or of anything to foretell. The mean over seeds, and in brackets the least "
+    "and the most."
 )
 
 EPOCHS_NOTE = (
@@ -109,10 +110,12 @@ def _belief_tables(comparison: Comparison) -> list[TextTable]:
 
 def _strengths(line: Line) -> dict[str, str]:
     """Of each of its strengths, the mean over seeds, and the least and the most."""
-    runs = [run.strengths for run in line.runs]
+    every = [each for run in line.runs for each in run.strengths]
+    has_several = len({each.task for each in every if each.task is not None}) > 1
     told = {}
-    for name in dict.fromkeys(name for run in runs for name in run):
-        values = [run[name] for run in runs if name in run]
+    for task, part in dict.fromkeys((each.task, each.part) for each in every):
+        values = [each.value for each in every if (each.task, each.part) == (task, part)]
+        name = f"{task} {part}" if task is not None and has_several else part
         low, high = fixed(min(values), 2), fixed(max(values), 2)
         span = f" ({low} to {high})" if low != high else ""
         told[name] = f"{fixed(float(np.mean(values)), 2)}{span}"
