@@ -11,7 +11,7 @@ import thaw
 from builders import PLAIN, SHAPE, TRAINING, batch_of, loader_of, mail, model_of
 from thaw.calibration import calibrate, filled_places
 from thaw.methods import MAIL
-from thaw.run import Strength, facts_of
+from thaw.run_facts import Strength, facts_of
 
 
 @pytest.fixture

@@ -34,7 +34,7 @@ from thaw.methods import Lookalikes, Method
 from thaw.model import is_apart
 from thaw.predicting import predict
 from thaw.progress import Quiet
-from thaw.run import facts_of
+from thaw.run_facts import facts_of
 from thaw.schema import StrictRule
 
 BESIDE = Method("beside", small_dnn, fm=True)

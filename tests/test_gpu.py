@@ -17,7 +17,7 @@ from thaw.methods import METHODS, Method
 from thaw.model import build
 from thaw.optim import Optimizers
 from thaw.rankers import DIN, DMR, BaseDNN, Emblr
-from thaw.run import facts_of
+from thaw.run_facts import facts_of
 from thaw.training import repeatable, train_step
 
 pytestmark = [

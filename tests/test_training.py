@@ -27,7 +27,8 @@ from thaw.errors import DataError, MethodError, TrainingError
 from thaw.locks import alone
 from thaw.methods import Method
 from thaw.rankers import BaseDNN, Output
-from thaw.run import State, facts_of, has_ended
+from thaw.run import State, has_ended
+from thaw.run_facts import facts_of
 
 
 def test_two_runs_end_with_the_same_bits(dataset, finished, tmp_path):

@@ -44,7 +44,8 @@ from thaw.preparation import prepare
 from thaw.printing import show_comparison, show_dataset, show_json, show_run, show_table
 from thaw.progress import Progress, Quiet, TensorBoard, Terminal
 from thaw.recommender import Recommender
-from thaw.run import facts_of, has_ended, is_run
+from thaw.run import has_ended, is_run
+from thaw.run_facts import facts_of
 from thaw.tables.rules import SPLITS
 from thaw.training import train
 

@@ -51,7 +51,7 @@ from thaw.report.events_sheet import by_events_sheet
 from thaw.report.numbers import by_attributes_json, by_events_json, clouds_json, losses_json
 from thaw.report.sheet import Sheet
 from thaw.report.world_sheet import by_attributes_sheet
-from thaw.run import facts_of
+from thaw.run_facts import facts_of
 
 experiments = typer.Typer(
     help="Repeat a table or a figure of the paper, or draw one of two curves.",

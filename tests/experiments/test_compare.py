@@ -13,7 +13,7 @@ from thaw.experiments.compare import compare
 from thaw.experiments.measures import measure
 from thaw.methods import Method
 from thaw.progress import Quiet
-from thaw.run import facts_of
+from thaw.run_facts import facts_of
 from thaw.schema import Impressions, NaturalRule, StrictRule
 
 ONCE = replace(TRAINING, max_epochs=1)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from thaw.experiments.falls import falls
-from thaw.run import RunFacts
+from thaw.run_facts import RunFacts
 
 
 def run(losses: np.ndarray, seed: int = 0) -> RunFacts:

@@ -9,7 +9,7 @@ from scipy.special import stdtrit
 from thaw.experiments.comparison import Cell, Comparison, Figure, Line
 from thaw.experiments.measures import Measures
 from thaw.options import Training
-from thaw.run import RunFacts
+from thaw.run_facts import RunFacts
 from thaw.statistics import Interval, PairedTest
 
 NAN = math.nan

@@ -18,7 +18,7 @@ from thaw.report.text_tables import (
     training_tables,
 )
 from thaw.report.verdict import verdict
-from thaw.run import Strength
+from thaw.run_facts import Strength
 from thaw.statistics import Interval, PairedTest
 
 R2 = Foretold(per_event=0.01, pooled=0.08, ridge_per_event=0.02, ridge_pooled=0.06, users=100)

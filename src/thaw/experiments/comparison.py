@@ -9,7 +9,7 @@ from thaw.experiments.foretold import Foretold
 from thaw.experiments.measures import Measures
 from thaw.options import Training
 from thaw.resampling import Statistic
-from thaw.run import RunFacts
+from thaw.run_facts import RunFacts
 from thaw.statistics import UNKNOWN, Interval, PairedTest, over_both, stricter
 
 CEILING = "ceiling"

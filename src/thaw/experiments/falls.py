@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from thaw.options import LOSSES
-from thaw.run import RunFacts
+from thaw.run_facts import RunFacts
 
 EARLY = 100
 """Steps after which the paper sees most of the fall done."""

@@ -13,7 +13,7 @@ from thaw.experiments.references import ATTRIBUTES_ONLY
 from thaw.metrics import relative_improvement
 from thaw.predicting import Predictions
 from thaw.resampling import Resampled, Statistic, resample_users
-from thaw.run import RunFacts
+from thaw.run_facts import RunFacts
 from thaw.statistics import UNKNOWN, Interval, paired_test, ratio_interval, seed_interval, wider
 
 

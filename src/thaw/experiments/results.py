@@ -13,7 +13,8 @@ import pyarrow as pa
 from pyarrow import parquet as pq
 
 from thaw.experiments.comparison import Cell, Comparison, Line
-from thaw.run import RunFacts, versions
+from thaw.run import versions
+from thaw.run_facts import RunFacts
 
 FORETOLD = ("per_event", "pooled", "ridge_per_event", "ridge_pooled")
 

@@ -21,7 +21,7 @@ from thaw.options import Training
 from thaw.predicting import Predictions
 from thaw.progress import ProgressFactory
 from thaw.recommender import Recommender
-from thaw.run import RunFacts, facts_of
+from thaw.run_facts import RunFacts, facts_of
 
 
 class Study:

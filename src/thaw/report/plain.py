@@ -6,7 +6,7 @@ from typing import Any
 
 from thaw.experiments.comparison import Cell, Comparison, Figure, Line
 from thaw.report.rows import METRICS, figure
-from thaw.run import RunFacts
+from thaw.run_facts import RunFacts
 
 
 def comparison_json(comparison: Comparison) -> dict[str, Any]:

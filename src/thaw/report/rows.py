@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from thaw.experiments.comparison import SIGNIFICANT, Cell, Comparison, Figure, Line
 from thaw.report.formats import DASH, count, fixed, half_width, p_value, percent, signed
 from thaw.resampling import Statistic
-from thaw.run import RunFacts
+from thaw.run_facts import RunFacts
 from thaw.statistics import holm
 
 METRICS: tuple[tuple[Statistic, str], ...] = (("auc", "AUC"), ("gauc", "GAUC"))
