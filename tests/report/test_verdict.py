@@ -151,6 +151,17 @@ def test_new_users_with_the_same_figures_are_said_to_be_ranked_as_by_the_base() 
     )
 
 
+def test_many_methods_that_move_alike_share_a_sentence() -> None:
+    worse = mail(figure(0.69, 0.001, -0.01), figure(0.65, 0.4, -0.001))
+    lines = [named(f"good-{k}", mail()) for k in range(3)]
+    text = told(base(), *lines, named("bad", worse), ceiling())
+    assert "New users, significantly better in AUC and GAUC: good-0, good-1, good-2." in text
+    said = "significantly worse in AUC; no significant difference in GAUC: bad."
+    assert f"New users, {said}" in text
+    assert "New users, good-0 against base-dnn" not in text
+    assert "New users, good-0 against base-dnn" in told(base(), *lines, ceiling())
+
+
 def test_without_a_ceiling_the_gap_is_not_known() -> None:
     assert told(base(), rule="natural").startswith(
         "Whether new users have a gap is not known: rule 'natural' leaves no ceiling for base-dnn."

@@ -7,6 +7,9 @@ from thaw.report.formats import p_phrase, share, signed
 from thaw.report.rows import METRICS, directions, figure
 from thaw.statistics import PairedTest
 
+MANY = 3
+"""Of more methods than these a sentence each is no summary."""
+
 LEVEL = (
     "in AUC, which sees the level between users too; in GAUC, which sees the order within a user "
     "alone, none was shown."
@@ -14,16 +17,34 @@ LEVEL = (
 
 
 def new_users(lines: list[Line], task: str) -> list[str]:
-    """What each method does for new users; where several do nothing, they share a sentence."""
+    """What each method does for new users.
+
+    Those that do nothing share a sentence, and where many do something, those that do the same.
+    """
     idle = [line for line in lines if _is_idle(line, task)]
     idle = idle if len(idle) > 1 else []
     unmoved = [line for line in lines if is_unmoved(line, task, "new")]
-    told = [_new_users_of(line, task) for line in lines if line not in (*idle, *unmoved)]
+    moved = [line for line in lines if line not in (*idle, *unmoved)]
+    if len(moved) > MANY:
+        told = _in_groups(moved, task)
+    else:
+        told = [_new_users_of(line, task) for line in moved]
     if idle:
         told.append(f"New users, no significant difference in AUC or GAUC: {names(idle)}.")
     if unmoved:
         told.append(f"New users are ranked as by the base alone with {names(unmoved)}.")
     return told
+
+
+def _in_groups(lines: list[Line], task: str) -> list[str]:
+    """The names of those that move alike; by how much, the tables say."""
+    groups: dict[str, list[Line]] = {}
+    for line in lines:
+        cell = line.cell(task, "new")
+        in_auc, in_gauc = (_direction(figure(cell, metric)) for metric, _ in METRICS)
+        told = f"{in_auc} AUC and GAUC" if in_auc == in_gauc else f"{in_auc} AUC; {in_gauc} GAUC"
+        groups.setdefault(told, []).append(line)
+    return [f"New users, {told}: {names(alike)}." for told, alike in groups.items()]
 
 
 def against_other(other: str | None, rivals: list[Line], task: str) -> str:
@@ -114,12 +135,21 @@ def _change(this: Figure, name: str) -> str:
     """What one paired test shows, in words that follow its p-value alone."""
     if this.test is None or not _is_tested(this):
         return f"the same {name}" if _is_same(this) else f"{name} can't be tested"
-    direction = this.direction
-    word = {1: "significantly better", -1: "significantly worse", 0: "no significant difference"}
     told = [signed(this.test.difference), p_phrase(this.test.p_value)]
-    if direction > 0 and not math.isnan(this.gap_closed.mean):
+    if this.direction > 0 and not math.isnan(this.gap_closed.mean):
         told.append(f"{share(this.gap_closed)} of the gap")
-    return f"{word[direction]} in {name} ({', '.join(told)})"
+    return f"{_direction(this)} {name} ({', '.join(told)})"
+
+
+def _direction(this: Figure) -> str:
+    """What a test shows, as words before a metric's name."""
+    if not _is_tested(this):
+        return "the same" if _is_same(this) else "no test of"
+    return {
+        1: "significantly better in",
+        -1: "significantly worse in",
+        0: "no significant difference in",
+    }[this.direction]
 
 
 def with_interval(test: PairedTest) -> str:
